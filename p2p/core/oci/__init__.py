@@ -1,0 +1,1 @@
+"""Values of the OCI specifications: digests, references, descriptors, manifests, routes, errors."""

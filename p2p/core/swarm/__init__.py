@@ -1,0 +1,1 @@
+"""The swarm: how one blob is gathered from several peers, as a pure machine."""

@@ -1,0 +1,141 @@
+"""What a swarm asks of its shell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from p2p.core.swarm.midstates import Midstates
+from p2p.core.wire.common import Provider
+
+ORIGIN = "origin"
+"""Stands where a peer's node id would, for a range asked of the origin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Open the partial blob; answer with ``Prepared`` or ``StoreFailed``."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seek:
+    """Ask discovery; it answers with ``Planned``, again and again."""
+
+    lease: bool
+    unreachable: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Subscribe to this digest at a provider; ``PeerState``, ``PeerAbsent`` or ``PeerGone`` follows."""
+
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Unlink:
+    """End the subscription; nothing more comes from this peer."""
+
+    peer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask ``provider`` (None: the origin) for ``count`` chunks from ``first``."""
+
+    request: int
+    provider: Provider | None
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Drop a request; no event follows."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrigin:
+    """Stream from the origin in order, from chunk ``first``, extending the list; one at a time."""
+
+    first: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseOrigin:
+    """Stop the stream and give the lease of ``epoch`` back."""
+
+    epoch: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Hand the store a list that extends its own."""
+
+    midstates: Midstates
+
+
+@dataclass(frozen=True, slots=True)
+class Relink:
+    """Change the list; answer with ``Relinked``. No request is under way meanwhile."""
+
+    midstates: Midstates
+
+
+@dataclass(frozen=True, slots=True)
+class Accuse:
+    """A peer is guilty: a strike. ``chunk`` -1 where the offence is its list."""
+
+    peer: str
+    offence: str
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """More chunks hold: wake the readers, tell the subscribers and discovery."""
+
+    chunks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Every link holds: release the last chunk, commit, announce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The swarm can't go on; every reader gets the error. Partial bytes are kept unless ``discard``."""
+
+    error: Exception
+    discard: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dissolve:
+    """Nobody reads any more and the grace period is over; partial bytes are kept."""
+
+
+Action = (
+    Prepare
+    | Seek
+    | Link
+    | Unlink
+    | Request
+    | Cancel
+    | OpenOrigin
+    | CloseOrigin
+    | Adopt
+    | Relink
+    | Accuse
+    | Advance
+    | Finish
+    | Fail
+    | Dissolve
+)

@@ -1,0 +1,30 @@
+"""What both channels speak of: protocol version, providers, holdings."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+PROTOCOL_VERSION = 1
+
+
+class Provider(Struct, frozen=True, array_like=True):
+    """A node that claims a digest.
+
+    ``node`` is its id (32 hex digits), ``host`` and ``port`` its peer address, ``complete`` whether it
+    claims the whole blob. A claim proves nothing: bytes are verified, and unmet claims demote.
+    """
+
+    node: str
+    name: str
+    host: str
+    port: int
+    complete: bool = False
+
+
+class Holding(Struct, frozen=True, array_like=True):
+    """What one node has of one blob: ``size`` in bytes, ``chunks`` verified, ``complete`` when all are."""
+
+    digest: str
+    size: int
+    chunks: int
+    complete: bool

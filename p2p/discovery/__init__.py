@@ -1,0 +1,1 @@
+"""Finding the nodes that hold a digest, and who may ask the origin."""

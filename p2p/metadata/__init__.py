@@ -1,0 +1,1 @@
+"""What is known about content: tags, repositories, reachability."""

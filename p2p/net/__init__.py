@@ -1,0 +1,1 @@
+"""The HTTP/1.1 server: h11 on trio with sendfile."""

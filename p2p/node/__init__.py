@@ -1,0 +1,1 @@
+"""The daemon: composition root, health, metrics, admin socket."""

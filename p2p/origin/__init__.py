@@ -1,0 +1,1 @@
+"""Upstream registries: authentication, redirects, breaker."""

@@ -1,0 +1,1 @@
+"""Trio shells around the swarm: runner, peers' links, seeder."""

@@ -1,0 +1,1 @@
+"""The tracker: a soft, central control plane that improves choices and is never required."""
