@@ -1,0 +1,155 @@
+"""The configuration, as frozen values: parsed once at the root, and each part gets its own small one.
+
+Sizes are bytes, times are seconds, addresses ``host:port`` (port 0: any free one).
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class ServerLimits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the HTTP server bears."""
+
+    connections: int = 4096
+    header_bytes: int = 32 * 1024
+    header_timeout: float = 10.0
+    idle_timeout: float = 75.0
+    body_timeout: float = 30.0
+    """Longest pause while a request's body is read or a response is taken by the client."""
+    minimum_rate: int = 1024
+    """Bytes a second that a client must take or give, averaged over ``body_timeout``."""
+    drain_timeout: float = 10.0
+
+
+class RegistrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The /v2/ front end."""
+
+    listen: str = "127.0.0.1:5000"
+    default_upstream: str = "docker.io"
+    allowed_hosts: tuple[str, ...] = ()
+    """More ``Host`` names than localhost, loopback addresses and the listening address."""
+    manifest_bytes: int = 4 * MIB
+    first_byte_timeout: float = 20.0
+    limits: ServerLimits = ServerLimits()
+
+
+class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The peer port and the peers known by configuration."""
+
+    listen: str = "127.0.0.1:5001"
+    insecure: bool = False
+    """Listen beyond loopback though peers aren't authenticated (a trusted network)."""
+    advertise: str = ""
+    """Address that others are told; empty: the listening one."""
+    static: tuple[str, ...] = ()
+    limits: ServerLimits = ServerLimits(idle_timeout=300.0)
+
+
+class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prometheus metrics, /healthz and /readyz."""
+
+    listen: str = "127.0.0.1:5002"
+
+
+class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Content on disk."""
+
+    quota: int = 0
+    """0: no quota but the filesystem's."""
+    minimum_free: float = 0.05
+    """Share of the filesystem that stays free."""
+    high_water: float = 0.95
+    low_water: float = 0.85
+    """Eviction begins at ``high_water`` of the quota and goes on to ``low_water``."""
+    paranoid: bool = False
+    """Hash every finished file once more."""
+
+
+class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One upstream registry."""
+
+    url: str
+    aliases: tuple[str, ...] = ()
+    """Further names for ``ns`` and path prefixes: ``localhost:5010`` needs one without a colon."""
+    credential_key: str = ""
+    """Key in the client's credential file; empty: the host of ``url``."""
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+    library_prefix: bool = False
+    """Put ``library/`` before names of one component (Docker Hub)."""
+    private_addresses: bool = False
+    """The upstream may resolve to a loopback or private address; implied where ``url`` names one."""
+    token_hosts: tuple[str, ...] = ()
+    """Hosts outside the upstream's own domain whose token realm is trusted."""
+    streams: int = 4
+    connect_timeout: float = 5.0
+    read_timeout: float = 20.0
+
+
+class TagSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How tags of upstreams are believed."""
+
+    max_age: float = 0.0
+    """Seconds that a tag counts as fresh without asking; 0: HEAD the origin each time."""
+    stale_if_error: float = 7 * 86400.0
+    """Serve a tag confirmed within so many seconds when the origin can't answer; 0: never."""
+    from_peers: bool = True
+    """In that case also believe what other nodes of the cluster last saw."""
+
+
+class TransferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Swarms."""
+
+    memory: int = 64 * MIB
+    """Buffers of all chunks under way."""
+    grace: float = 30.0
+    """How long a download goes on after its last reader left."""
+    stream: bool = True
+    """Give verified chunks to clients before the whole blob is proven (the last one never is)."""
+    peers: int = 30
+    uploads: int = 64
+
+
+class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that ``remora node`` can be told."""
+
+    name: str = ""
+    """Empty: the host's name."""
+    state: str = "/var/lib/remora"
+    tracker: str = ""
+    """``ws://host:5010``, empty for none."""
+    host: tuple[str, ...] = ()
+    """OCI layout directories to serve as hosted repositories."""
+    log_level: str = "info"
+    log_format: str = "auto"
+    """``json``, ``console``, or ``auto``: console on a terminal."""
+    registry: RegistrySettings = RegistrySettings()
+    peer: PeerSettings = PeerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    store: StoreSettings = StoreSettings()
+    tags: TagSettings = TagSettings()
+    transfer: TransferSettings = TransferSettings()
+    upstreams: dict[str, UpstreamSettings] = {}
+    """Added to the well-known ones; the same name replaces one."""
+
+
+WELL_KNOWN: dict[str, UpstreamSettings] = {
+    "docker.io": UpstreamSettings(
+        url="https://registry-1.docker.io",
+        aliases=("index.docker.io", "registry-1.docker.io"),
+        credential_key="https://index.docker.io/v1/",
+        library_prefix=True,
+    ),
+    "ghcr.io": UpstreamSettings(url="https://ghcr.io"),
+    "quay.io": UpstreamSettings(url="https://quay.io"),
+    "registry.k8s.io": UpstreamSettings(url="https://registry.k8s.io"),
+    "gcr.io": UpstreamSettings(url="https://gcr.io"),
+    "mcr.microsoft.com": UpstreamSettings(url="https://mcr.microsoft.com"),
+    "public.ecr.aws": UpstreamSettings(url="https://public.ecr.aws"),
+}
+"""Upstreams that need no configuration. The list of upstreams is closed: a lookup, never a dial target."""
