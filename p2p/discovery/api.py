@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from p2p.core.oci.digest import Digest
 from p2p.core.swarm.events import LeaseLost, Planned
-from p2p.core.wire.common import Holding
+
+if TYPE_CHECKING:
+    from p2p.core.oci.digest import Digest
+    from p2p.core.wire.common import Holding
 
 Sink = Callable[[Planned | LeaseLost], None]
 """Takes news of one digest; called from the trio loop, never blocks."""
@@ -42,7 +44,9 @@ class Discovery(Protocol):
         """Keep it going until cancelled; starts at once, whether or not the other end is there."""
         ...
 
-    def want(self, digest: Digest, size: int, *, lease: bool, unreachable: frozenset[str], sink: Sink) -> None:
+    def want(
+        self, digest: Digest, size: int, *, lease: bool, unreachable: frozenset[str], sink: Sink
+    ) -> None:
         """Ask for providers now and for changes later; a repeated call replaces the earlier one.
 
         ``size`` 0: unknown. ``lease``: also ask for the right to stream it from the origin.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from p2p.core.oci.descriptor import Descriptor
-from p2p.core.oci.digest import Digest
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from p2p.core.oci.descriptor import Descriptor
+    from p2p.core.oci.digest import Digest
 
 
 class Kind(Enum):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from p2p.core.oci.digest import Digest
-from p2p.core.swarm.bitfield import Bitfield
-from p2p.core.swarm.chunks import Layout
-from p2p.core.swarm.midstates import Midstates
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from p2p.core.oci.digest import Digest
+    from p2p.core.swarm.bitfield import Bitfield
+    from p2p.core.swarm.chunks import Layout
+    from p2p.core.swarm.midstates import Midstates
 
 
 @dataclass(frozen=True, slots=True)

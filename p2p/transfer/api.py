@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from p2p.core.oci.digest import Digest
-from p2p.core.oci.reference import Repository
-from p2p.net.message import FileSpan
 from p2p.origin.api import Kind
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from p2p.core.oci.digest import Digest
+    from p2p.core.oci.reference import Repository
+    from p2p.net.message import FileSpan
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from p2p.core.swarm.midstates import Midstates
-from p2p.core.wire.common import Provider
+if TYPE_CHECKING:
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.core.wire.common import Provider
 
 ORIGIN = "origin"
 """Stands where a peer's node id would, for a range asked of the origin."""
@@ -68,7 +70,7 @@ class OpenOrigin:
 
 @dataclass(frozen=True, slots=True)
 class CloseOrigin:
-    """Stop the stream and give the lease of ``epoch`` back."""
+    """Stop the stream, if one is open, and give the lease of ``epoch`` back."""
 
     epoch: int
     done: bool

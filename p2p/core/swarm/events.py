@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from p2p.core.swarm.midstates import Midstates
-from p2p.core.wire.common import Provider
+if TYPE_CHECKING:
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.core.wire.common import Provider
 
 
 class LeaseState(Enum):
@@ -129,6 +131,8 @@ class ChunksTaken:
     held: tuple[bool, ...]
     seconds: float
     last: bool
+    refused: tuple[bytes, ...] = ()
+    """SHA-256 of the bytes of each chunk that did not hold, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +165,6 @@ class OriginAppended:
 @dataclass(frozen=True, slots=True)
 class OriginMismatch:
     """The origin's stream reached the end and the digest does not match."""
-
-    own_list: bool
-    """The whole list was built from the origin's bytes: then the origin is guilty, else the list may be."""
 
 
 @dataclass(frozen=True, slots=True)

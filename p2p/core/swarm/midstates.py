@@ -71,7 +71,7 @@ class Midstates:
         return Midstates(self.algorithm, self.states[: length * self.width])
 
     def joined(self, start: int, states: bytes) -> Midstates:
-        """Give the list whose states after ``start`` are ``states``; ValueError where ``start`` is beyond it."""
+        """Give the list whose states after ``start`` are ``states``; ValueError for a ``start`` beyond it."""
         if not 0 <= start <= self.length:
             raise ValueError(f"states from {start} do not follow a list of {self.length}")
         return Midstates(self.algorithm, self.states[: start * self.width] + states)

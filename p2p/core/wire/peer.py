@@ -92,13 +92,5 @@ class FoundReference(Struct, frozen=True, array_like=True, tag="found"):
 
 
 PeerMessage = (
-    PeerHello
-    | Subscribe
-    | Unsubscribe
-    | State
-    | Absent
-    | Have
-    | Midstates
-    | FindReference
-    | FoundReference
+    PeerHello | Subscribe | Unsubscribe | State | Absent | Have | Midstates | FindReference | FoundReference
 )

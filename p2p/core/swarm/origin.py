@@ -1,0 +1,148 @@
+"""Whose turn it is at the origin: the lease as one swarm sees it, retries, and giving up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2p.core.swarm import actions as act
+from p2p.core.swarm import events as ev
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.swarm import Swarm
+
+ATTEMPTS = 3
+"""Failures in a row, without a byte of progress between them, after which the origin is given up."""
+
+FIRST_RETRY = 0.2
+
+HOLES = 2
+"""Range requests for single chunks under way at the origin at once."""
+
+HOLE_RUN = 4
+
+
+class OriginTurn:
+    """The lease and the stream. ``epoch`` 0: no tracker keeps it."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        self.allowed = allowed
+        self.granted = False
+        self.exclusive = False
+        self.held_elsewhere = False
+        self.streaming = False
+        self.epoch = 0
+        self.retry_at: float | None = None
+        self.given_up: Exception | None = None
+        self._attempts = 0
+
+    def planned(self, event: ev.Planned, now: float) -> None:  # noqa: ARG002
+        """Take what discovery says of the lease."""
+        match event.lease:
+            case ev.LeaseState.GRANTED if self.allowed:
+                self.granted, self.held_elsewhere = True, False
+                self.epoch, self.exclusive = event.epoch, event.exclusive
+                self.given_up = None
+            case ev.LeaseState.HELD:
+                self.held_elsewhere = True
+                if self.epoch:
+                    self.granted = False
+            case ev.LeaseState.NONE:
+                self.held_elsewhere = False
+            case _:
+                pass
+
+    def claim(self, now: float) -> None:
+        """Go to the origin without a lease: everybody else has had time enough."""
+        self.granted = self.exclusive = True
+        self.epoch = 0
+        self.retry_at = now
+
+    def lost(self, epoch: int, out: list[act.Action]) -> None:
+        """Another node has the lease now."""
+        if self.granted and epoch == self.epoch:
+            self.granted = False
+            self.held_elsewhere = True
+            if self.streaming:
+                self.streaming = False
+                out.append(act.CloseOrigin(epoch, done=False))
+
+    def progressed(self) -> None:
+        """Bytes came: earlier failures no longer count."""
+        self._attempts = 0
+
+    def failed(self, event: ev.OriginFailed, now: float, out: list[act.Action]) -> None:
+        """A stream or a range request failed: try again, or give up and let others try."""
+        self.streaming = False
+        self._attempts += 1
+        if event.final or self._attempts >= ATTEMPTS or event.retry_after > 2:
+            self.given_up = event.error
+            if self.granted:
+                out.append(act.CloseOrigin(self.epoch, done=False))
+            self.granted = False
+            self.retry_at = None
+        else:
+            self.retry_at = now + max(event.retry_after, FIRST_RETRY * 2 ** (self._attempts - 1))
+
+    def take(self, swarm: Swarm, now: float) -> None:
+        """Open the stream, or ask for single chunks that no peer has, where it is our turn."""
+        if not self.granted or (self.retry_at is not None and now < self.retry_at):
+            return
+        self.retry_at = None
+        if not self.exclusive and not self.streaming and self._peers_help(swarm):
+            return
+        layout, have = swarm.layout, swarm.have
+        if layout is None:
+            if not self.streaming:
+                self._open(swarm, 0)
+            return
+        if have is None:
+            return
+        if not self.streaming:
+            if not swarm.settings.links:
+                self._open(swarm, have.prefix())
+                return
+            if layout.count == 1 or not swarm.lists.adopted.full(layout.count):
+                self._open(swarm, swarm.lists.adopted.length)
+                return
+        self._fill_holes(swarm, now)
+
+    def finish(self, out: list[act.Action]) -> None:
+        """Every link holds."""
+        if self.granted or self.streaming:
+            out.append(act.CloseOrigin(self.epoch, done=True))
+        self.granted = self.streaming = False
+
+    def abandon(self, out: list[act.Action]) -> None:
+        """The swarm ends without the blob."""
+        if self.granted or self.streaming:
+            out.append(act.CloseOrigin(self.epoch, done=False))
+        self.granted = self.streaming = False
+
+    def _open(self, swarm: Swarm, first: int) -> None:
+        self.streaming = True
+        swarm.emit(act.OpenOrigin(first, self.epoch))
+
+    def _peers_help(self, swarm: Swarm) -> bool:
+        """Whether a claim without a tracker can wait: a peer has something that is missing here."""
+        if swarm.layout is None or swarm.have is None:
+            return False
+        missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
+        return any(peer.have is not None and peer.have.bits & missing for peer in swarm.peers.values())
+
+    def _fill_holes(self, swarm: Swarm, now: float) -> None:
+        assert swarm.layout is not None
+        assert swarm.have is not None
+        under_way = sum(1 for pending in swarm.requests.pending.values() if pending.peer == act.ORIGIN)
+        offered = 0
+        for peer in swarm.peers.values():
+            offered |= swarm.offered_by(peer)
+        holes = swarm.link_bits & ~swarm.have.bits & ~offered & ~swarm.requests.bits
+        while holes and under_way < HOLES:
+            first = (holes & -holes).bit_length() - 1
+            count = 1
+            while count < HOLE_RUN and holes >> (first + count) & 1:
+                count += 1
+            holes &= ~(((1 << count) - 1) << first)
+            pending = swarm.requests.add(act.ORIGIN, first, count, now)
+            under_way += 1
+            swarm.emit(act.Request(pending.request, None, first, count))

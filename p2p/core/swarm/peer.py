@@ -1,0 +1,51 @@
+"""What a swarm knows of one peer: what it holds, how its list compares, how fast it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.bitfield import Bitfield
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.core.wire.common import Provider
+
+UNMET_LIMIT = 2
+"""Claims that a peer may fail to meet before it is left alone."""
+
+TARGET_SECONDS = 0.25
+"""A peer's requests under way should keep it busy for about so long (bandwidth × delay, generously)."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """One linked provider.
+
+    ``have`` is None until its first state. ``length`` states of its list agree with ours; ``dissent`` is
+    its list where it disagrees. ``rate`` bytes a second, smoothed, 0 before the first answer.
+    """
+
+    provider: Provider
+    since: float
+    have: Bitfield | None = None
+    complete: bool = False
+    states: Midstates | None = None
+    length: int = 0
+    dissent: bool = False
+    requests: int = 0
+    rate: float = 0.0
+    unmet: int = 0
+    chunks: int = 0
+    direct: bool = False
+    """Not linked: a one-chunk blob is asked for at once."""
+
+    def measured(self, size: int, seconds: float) -> None:
+        """Count an answer of ``size`` bytes that took ``seconds``."""
+        rate = size / max(seconds, 1e-4)
+        self.rate = rate if not self.rate else 0.7 * self.rate + 0.3 * rate
+
+    def window(self, run: int) -> int:
+        """How many requests of ``run`` bytes may be under way to it: 2 to 4, by bandwidth × delay."""
+        if not self.rate:
+            return 2
+        return max(2, min(4, int(self.rate * TARGET_SECONDS / max(run, 1))))

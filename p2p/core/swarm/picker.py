@@ -1,0 +1,98 @@
+"""Which chunk to ask a peer for: rarest first, inside a window when a client is reading.
+
+In-order fetching from a random swarm takes 4.6–8.4 times the optimum, rarest-first with a complete view
+1.03 times, a window of 32–64 chunks over the contiguous prefix 1.11–1.20 times (Mundinger, Weber and
+Weiss for the bound; docs/architecture.md for the measure).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from p2p.core.swarm.bitfield import iter_bits
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.rng import Rng
+
+WINDOW = 64
+URGENT = 2
+"""Chunks directly at a reader's position are asked in order: somebody is waiting for them."""
+
+
+class Rarity:
+    """How many peers hold each chunk, as layers of bits: ``layers[k]`` has those that at least k+1 hold.
+
+    Adding or dropping a peer costs one pass over the layers, not over the chunks.
+    """
+
+    __slots__ = ("layers",)
+
+    def __init__(self) -> None:
+        self.layers: list[int] = []
+
+    def rebuild(self, fields: Sequence[int]) -> None:
+        """Count afresh from the peers' bitfields."""
+        self.layers = []
+        for bits in fields:
+            carry = bits
+            for depth, layer in enumerate(self.layers):
+                self.layers[depth], carry = layer | carry, layer & carry
+                if not carry:
+                    break
+            if carry:
+                self.layers.append(carry)
+
+    def add(self, bits: int) -> None:
+        """One more peer has these chunks."""
+        carry = bits
+        for depth, layer in enumerate(self.layers):
+            self.layers[depth], carry = layer | carry, layer & carry
+            if not carry:
+                return
+        if carry:
+            self.layers.append(carry)
+
+    def rarest(self, candidates: int) -> int:
+        """Among candidate bits, those that the fewest peers hold."""
+        for layer in self.layers[1:]:
+            rare = candidates & ~layer
+            if rare:
+                return rare
+            candidates &= layer
+        return candidates
+
+    @property
+    def available(self) -> int:
+        """Chunks that anybody holds."""
+        return self.layers[0] if self.layers else 0
+
+
+def window_bits(position: int, have: int, count: int) -> int:
+    """Chunks in the window over the contiguous prefix from ``position``."""
+    missing = ~(have >> position)
+    start = position + (missing & -missing).bit_length() - 1
+    stop = min(count, start + WINDOW)
+    return ((1 << stop) - 1) & ~((1 << start) - 1) if stop > start else 0
+
+
+def pick(wanted: int, urgent: int, rarity: Rarity, rng: Rng) -> int:
+    """Pick one chunk of ``wanted`` (not empty): an urgent one in order, else a random one of the rarest."""
+    first = wanted & urgent
+    if first:
+        return (first & -first).bit_length() - 1
+    rare = rarity.rarest(wanted)
+    nth = rng.randrange(rare.bit_count())
+    for index in iter_bits(rare):
+        if nth == 0:
+            return index
+        nth -= 1
+    raise AssertionError("the rarest of nothing")
+
+
+def run_from(index: int, allowed: int, most: int) -> int:
+    """How many consecutive chunks from ``index`` on are in ``allowed`` (bits), at most ``most``."""
+    count = 1
+    while count < most and allowed >> (index + count) & 1:
+        count += 1
+    return count

@@ -1,0 +1,91 @@
+"""Requests under way: which chunks, from whom, since when, and which are late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST_HEDGE = 1.0
+"""Seconds before a first request counts as late, while nothing is known of this swarm's speed."""
+
+LEAST_HEDGE = 0.25
+MOST_HEDGE = 5.0
+SAMPLES = 64
+
+
+@dataclass(slots=True)
+class Pending:
+    """One request: ``count`` chunks from ``first``; ``taken`` of them have come; peer None: the origin."""
+
+    request: int
+    peer: str
+    first: int
+    count: int
+    sent: float
+    late_at: float
+    taken: int = 0
+
+    @property
+    def missing(self) -> range:
+        """Chunks that have not come yet."""
+        return range(self.first + self.taken, self.first + self.count)
+
+
+class Requests:
+    """The table of requests of one swarm, and the distribution of their times."""
+
+    def __init__(self) -> None:
+        self._next = 1
+        self._times: list[float] = []
+        self.pending: dict[int, Pending] = {}
+        self.by_chunk: dict[int, list[int]] = {}
+        self.bits = 0
+        """Chunks under way."""
+
+    def add(self, peer: str, first: int, count: int, now: float) -> Pending:
+        """Enter a request."""
+        pending = Pending(self._next, peer, first, count, now, now + self.hedge_after())
+        self._next += 1
+        self.pending[pending.request] = pending
+        for index in pending.missing:
+            self.by_chunk.setdefault(index, []).append(pending.request)
+            self.bits |= 1 << index
+        return pending
+
+    def taken(self, request: int, count: int) -> None:
+        """``count`` more chunks of a request have come, in order."""
+        pending = self.pending.get(request)
+        if pending is None:
+            return
+        for index in range(pending.first + pending.taken, pending.first + pending.taken + count):
+            self._forget(index, request)
+        pending.taken += count
+
+    def end(self, request: int) -> Pending | None:
+        """Take a request out; None where it is unknown (cancelled before)."""
+        pending = self.pending.pop(request, None)
+        if pending is not None:
+            for index in pending.missing:
+                self._forget(index, request)
+        return pending
+
+    def timed(self, seconds: float) -> None:
+        """Count a request's time."""
+        self._times.append(seconds)
+        if len(self._times) > SAMPLES:
+            del self._times[0]
+
+    def hedge_after(self) -> float:
+        """Seconds after which a request is late: twice the 95th percentile of the recent ones."""
+        if len(self._times) < 4:
+            return FIRST_HEDGE
+        ordered = sorted(self._times)
+        late = 2 * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+        return min(MOST_HEDGE, max(LEAST_HEDGE, late))
+
+    def _forget(self, index: int, request: int) -> None:
+        holders = self.by_chunk.get(index)
+        if holders and request in holders:
+            holders.remove(request)
+            if not holders:
+                del self.by_chunk[index]
+                self.bits &= ~(1 << index)
