@@ -13,6 +13,17 @@ from p2p.core.oci.error import RegistryError, shown
 MAX_SIZE = (1 << 63) - 1
 """The image-spec's sizes are int64."""
 
+FOREIGN_TYPES: Final = frozenset(
+    {
+        "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+    }
+)
+"""Layers that clients fetch from their ``urls``, not from a registry."""
+
 _RESTRICTED_NAME = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _MEDIA_TYPE: Final = re.compile(rf"{_RESTRICTED_NAME}/{_RESTRICTED_NAME}")
 _PLATFORM_PART: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -41,13 +52,13 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read ``os/architecture[/variant]``; RegistryError (MANIFEST_INVALID) otherwise."""
+        """Read ``os/architecture[/variant]``; RegistryError (PLATFORM_INVALID) otherwise."""
         os, _, rest = text.lower().partition("/")
         architecture, slash, variant = rest.partition("/")
         parts = (os, architecture, variant) if slash else (os, architecture)
         if not all(map(_PLATFORM_PART.fullmatch, parts)):
             raise RegistryError(
-                "MANIFEST_INVALID",
+                "PLATFORM_INVALID",
                 f"platform {shown(text)} is malformed",
                 mend="Give os/architecture or os/architecture/variant, as in linux/arm64/v8",
             )
@@ -76,22 +87,29 @@ class Platform:
             entry["os.features"] = list(self.os_features)
         return entry
 
-    def matches(self, wanted: Platform) -> bool:
-        """Whether what is built for this platform runs on ``wanted``.
+    def fit(self, wanted: Platform) -> int | None:
+        """How well what is built for this platform runs on ``wanted``: 0 best, None not at all.
 
-        No wanted variant: any. 32-bit arm runs lower variants too. A wanted ``os_version`` is a prefix.
+        No wanted variant: the common one, else any. 32-bit arm runs lower variants too. A wanted
+        ``os_version`` is a prefix by dots.
         """
         os, architecture, variant = _normal(self)
         wanted_os, wanted_architecture, wanted_variant = _normal(wanted)
         if (os, architecture) != (wanted_os, wanted_architecture):
-            return False
+            return None
         if wanted.os_version and not f"{self.os_version}.".startswith(f"{wanted.os_version}."):
-            return False
-        if not wanted.variant or variant == wanted_variant:
-            return True
+            return None
+        if variant == wanted_variant:
+            return 0
         if architecture == "arm" and variant in _ARM and wanted_variant in _ARM:
-            return _ARM.index(variant) < _ARM.index(wanted_variant)
-        return False
+            steps = _ARM.index(wanted_variant) - _ARM.index(variant)
+            if steps > 0:
+                return steps
+        return None if wanted.variant else len(_ARM)
+
+    def matches(self, wanted: Platform) -> bool:
+        """Whether what is built for this platform runs on ``wanted``."""
+        return self.fit(wanted) is not None
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
@@ -120,6 +138,11 @@ class Descriptor:
     annotations: tuple[tuple[str, str], ...] = ()
     artifact_type: str = ""
     urls: tuple[str, ...] = ()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether a registry need not have it: a layer whose licence forbids to distribute it."""
+        return self.media_type in FOREIGN_TYPES
 
     @classmethod
     def from_json(cls, value: object) -> Descriptor:

@@ -2,7 +2,8 @@
 
 Codes and statuses: OCI distribution-spec, "Error Codes". The spec has no code for a range, for a page
 size, or for an upstream that fails; for these we use the ones that the reference implementation
-(distribution v3) answers with, which clients know.
+(distribution v3) answers with, which clients know. TAG_INVALID and PLATFORM_INVALID are for commands:
+the route parser turns a tag that can't exist into the spec's MANIFEST_UNKNOWN or MANIFEST_INVALID.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
         "UNSUPPORTED": 405,
         "TOOMANYREQUESTS": 429,
         "TAG_INVALID": 400,
+        "PLATFORM_INVALID": 400,
         "RANGE_INVALID": 416,
         "PAGINATION_NUMBER_INVALID": 400,
         "UNAVAILABLE": 503,
@@ -42,6 +44,7 @@ STATUS: Final[Mapping[str, int]] = MappingProxyType(
 BODY_TYPE: Final = "application/json"
 """Content-Type of ``RegistryError.body()``."""
 
+_TYPED: Final = frozenset({"NAME_INVALID", "TAG_INVALID", "DIGEST_INVALID", "PLATFORM_INVALID"})
 _SHOWN = 96
 
 
@@ -57,7 +60,7 @@ class RegistryError(RemoraError):
 
     ``code`` is one of the spec's, ``status`` the HTTP status (the code's own unless given), ``detail``
     anything that JSON can hold. ``UNAVAILABLE`` with status 502, 503 or 504 is for an upstream that
-    fails. A refusal of what the user typed (status 400) ends a command with 2, all others with 1.
+    fails. A malformed name, tag, digest or platform ends a command with 2, all others with 1.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class RegistryError(RemoraError):
         self.message = message
         self.detail = detail
         self.status = STATUS.get(code, 500) if status is None else status
-        self.exit_code = 2 if self.status == 400 else 1
+        self.exit_code = 2 if code in _TYPED else 1
 
     @classmethod
     def digest_invalid(cls, text: str, cause: str) -> RegistryError:

@@ -26,9 +26,8 @@ _PATH: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG: Final = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_TAG - 1}}}")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 # A host, an IPv6 address in brackets, or (an upstream's alias) a component of a name; then a port.
-_REGISTRY: Final = re.compile(
-    rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]|{_COMPONENT})(?::(?P<port>[0-9]{{1,5}}))?"
-)
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]+\]|{_COMPONENT}"
+_REGISTRY: Final = re.compile(rf"(?:{_HOST})(?::(?P<port>[0-9]{{1,5}}))?")
 
 
 def validate_path(name: str) -> str:
