@@ -1,0 +1,356 @@
+"""The tracker as one machine: peer table, leases, plans, jobs and tags behind ``handle``.
+
+All of it is soft state, rebuilt from what nodes announce after a restart. Nothing it says can make a node
+take a wrong byte; the worst a confused tracker does is a worse plan or one origin stream too many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from p2p.core.wire import tracker as wire
+from p2p.core.wire.common import PROTOCOL_VERSION
+from tracker import checks
+from tracker.events import Action, Close, Connected, Disconnected, Event, Received, Send, Tick
+from tracker.leases import Candidate, LeaseTable, Standing
+from tracker.peer_table import Caps, PeerTable
+from tracker.plan import EXPIRES_IN, REFRESH, Pushes, choose
+from tracker.prefetch import JobCaps, Jobs
+from tracker.references import ReferenceTable
+
+if TYPE_CHECKING:
+    from tracker.events import FromTracker
+    from tracker.peer_table import Blob, Node, Wanting
+
+ANNOUNCE_EVERY = 1.0
+
+SETTLE = 3.0
+"""Seconds after its start in which the tracker grants no lease on a blob that somebody has chunks of: such
+a swarm is older than this tracker, and whoever streams it may still be on the way back."""
+
+PLANS_AT_ONCE = 256
+"""Plans made in one call; the rest follow in the next, so that the shell's loop breathes."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start: what went on, for metrics."""
+
+    messages: int = 0
+    plans: int = 0
+    leases_granted: int = 0
+    leases_stolen: int = 0
+    leases_failed: int = 0
+    leases_adopted: int = 0
+    refused: int = 0
+    jobs: int = 0
+
+
+class Tracker:
+    """Connections, told apart by number, to nodes and commands.
+
+    ``first_epoch`` must be above every lease epoch of an earlier tracker (a wall-clock millisecond will do).
+    """
+
+    def __init__(
+        self, now: float, *, first_epoch: int = 1, caps: Caps | None = None, job_caps: JobCaps | None = None
+    ) -> None:
+        self.table = PeerTable(caps)
+        self.leases = LeaseTable(first_epoch)
+        self.jobs = Jobs(self.table, job_caps, prefix=f"job-{first_epoch:x}-")
+        self.references = ReferenceTable()
+        self.counters = Counters()
+        self._pushes = Pushes()
+        self._conns: dict[int, Node | None] = {}
+        """Connection → its node; None for a command."""
+        self._settled_at = now + SETTLE
+        self._out: list[Action] = []
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are, of nodes and commands."""
+        return len(self._conns)
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event; gives what is to be done, in order. Never raises on what a remote end sent."""
+        match event:
+            case Connected():
+                self._connected(event, now)
+            case Disconnected(conn=conn):
+                self._left(conn, now)
+            case Received(conn=conn, message=message):
+                self.counters.messages += 1
+                if conn not in self._conns:
+                    self._refuse(conn, "the first message must be a hello", now)
+                elif problem := checks.problem(message):
+                    self._refuse(conn, problem, now)
+                elif (node := self._conns[conn]) is None:
+                    self._from_client(conn, message, now)
+                else:
+                    node.seen = now
+                    self._from_node(node, conn, message, now)
+            case Tick():
+                self.table.expire(now)
+                self._out += self.jobs.tick(now)
+            case _:
+                assert_never(event)
+        for digest in self.leases.overdue(now):
+            if (blob := self.table.blobs.get(digest)) is not None:
+                self._lease_turn(blob, now)
+        for wanting in self._pushes.take(now, PLANS_AT_ONCE):
+            self._push(wanting, now)
+        out, self._out = self._out, []
+        return out
+
+    def next_deadline(self) -> float | None:
+        """When ``Tick`` is due, if nothing else happens before."""
+        parts = (self._pushes, self.leases, self.jobs, self.table)
+        return min((at for part in parts if (at := part.next_deadline()) is not None), default=None)
+
+    # ── connections ────────────────────────────────────────────────────────────────────────────────
+
+    def _connected(self, event: Connected, now: float) -> None:
+        conn, hello = event.conn, event.hello
+        if conn in self._conns:
+            self._refuse(conn, "a second hello", now)
+        elif hello.version != PROTOCOL_VERSION:
+            ours = (
+                f"the tracker speaks protocol {PROTOCOL_VERSION}, you {hello.version}; update the older one"
+            )
+            self._refuse(conn, ours, now)
+        elif isinstance(hello, wire.ClientHello):
+            self._conns[conn] = None
+            self._send(conn, wire.Welcome(PROTOCOL_VERSION, ANNOUNCE_EVERY, event.address))
+        elif problem := checks.problem(hello):
+            self._refuse(conn, problem, now)
+        else:
+            self._node_connected(event, hello, now)
+
+    def _node_connected(self, event: Connected, hello: wire.NodeHello, now: float) -> None:
+        before = self.table.nodes.get(hello.node)
+        if before is not None and before.conn is not None:
+            # A half-open connection is found out later than the node comes back: the newer one wins.
+            stale = before.conn
+            self._left(stale, now)
+            self._out.append(Close(stale, f"node {before.name} connected anew"))
+        host = hello.host or event.address
+        node = self.table.connect(hello.node, hello.name, host, hello.port, event.conn, now)
+        if node is None:
+            self._refuse(event.conn, f"the table is full with {len(self.table.nodes)} nodes", now)
+            return
+        self._conns[event.conn] = node
+        self._send(event.conn, wire.Welcome(PROTOCOL_VERSION, ANNOUNCE_EVERY, event.address))
+        self._out += self.jobs.node_joined(node, now)
+
+    def _left(self, conn: int, now: float) -> None:
+        if conn not in self._conns:
+            return
+        node = self._conns.pop(conn)
+        if node is None:
+            self.jobs.conn_left(conn)
+            return
+        freed = self.leases.leave(node.id)
+        blobs = self.table.disconnect(node, now)
+        self.jobs.node_left(node, now)
+        for blob in blobs:
+            self._providers_changed(blob, now)
+            self._lease_turn(blob, now)
+        for digest in freed:
+            if (freed_blob := self.table.blobs.get(digest)) is not None:
+                self._lease_turn(freed_blob, now)
+
+    def _refuse(self, conn: int, reason: str, now: float) -> None:
+        self.counters.refused += 1
+        self._send(conn, wire.Refused(reason))
+        self._out.append(Close(conn, reason))
+        self._left(conn, now)
+
+    def _send(self, conn: int, message: FromTracker) -> None:
+        self._out.append(Send(conn, message))
+
+    # ── messages ───────────────────────────────────────────────────────────────────────────────────
+
+    def _from_client(self, conn: int, message: wire.ToTracker, now: float) -> None:
+        match message:
+            case wire.PrefetchAsk():
+                if problem := self.jobs.refusal(message):
+                    self._refuse(conn, problem, now)
+                else:
+                    self.counters.jobs += 1
+                    self._out += self.jobs.begin(conn, message, now)
+            case wire.PrefetchCancel(job=job):
+                self._out += self.jobs.cancel(conn, job, now)
+            case wire.ListNodes():
+                self._send(conn, self.node_table(now))
+            case wire.AskReference():
+                self._send(conn, self.references.answer(message, now))
+            case _:
+                self._refuse(conn, f"a command does not send {type(message).__name__}", now)
+
+    def _from_node(self, node: Node, conn: int, message: wire.ToTracker, now: float) -> None:
+        match message:
+            case wire.Announce(holdings=holdings):
+                for holding in holdings:
+                    blob = self.table.announce(node, holding)
+                    if holding.complete:
+                        self._completed(node, holding.digest, now)
+                    if blob is not None:
+                        self._providers_changed(blob, now)
+            case wire.Withdraw(digests=digests):
+                for digest in digests:
+                    if (blob := self.table.withdraw(node, digest)) is not None:
+                        self._providers_changed(blob, now)
+                        self._lease_turn(blob, now)
+            case wire.Want():
+                self._want(node, conn, message, now)
+            case wire.Unwant(digest=digest):
+                self._unwant(node, digest, now)
+            case wire.LeaseProgress(digest=digest, epoch=epoch, offset=offset):
+                self._progress(node, conn, digest, epoch, offset, now)
+            case wire.LeaseRelease(digest=digest, epoch=epoch, done=done):
+                self._release(node, digest, epoch, done=done, now=now)
+            case wire.ReferenceSeen():
+                self.references.see(message, now)
+            case wire.AskReference():
+                self._send(conn, self.references.answer(message, now))
+            case wire.IntentProgress():
+                self._out += self.jobs.progress(node, message, now)
+            case wire.ListNodes():
+                self._send(conn, self.node_table(now))
+            case _:
+                self._refuse(conn, f"a node does not send {type(message).__name__}", now)
+
+    def _want(self, node: Node, conn: int, want: wire.Want, now: float) -> None:
+        unreachable = frozenset(want.unreachable)
+        wanting = self.table.want(node, want.digest, want.size, lease=want.lease, unreachable=unreachable)
+        if wanting is None:
+            self._refuse(conn, f"more than {self.table.caps.wants} wants at once", now)
+            return
+        if wanting.lease and not wanting.blob.whole_for(wanting):
+            self._lease_turn(wanting.blob, now)
+        self._pushes.schedule(wanting, now)
+
+    def _unwant(self, node: Node, digest: str, now: float) -> None:
+        wanting = self.table.unwant(node, digest)
+        lease = self.leases.find(digest)
+        if lease is not None and lease.holder == node.id and not lease.done:
+            self.leases.clear(digest)
+            if wanting is not None:
+                self._lease_turn(wanting.blob, now)
+
+    def _completed(self, node: Node, digest: str, now: float) -> None:
+        """The node has it all: it wants no plan, and a lease has nothing left to guard."""
+        self.table.unwant(node, digest)
+        lease = self.leases.find(digest)
+        if lease is not None and (lease.holder == node.id or lease.done):
+            self.leases.clear(digest)
+            if (blob := self.table.blobs.get(digest)) is not None:
+                self._lease_turn(blob, now)
+
+    def _progress(self, node: Node, conn: int, digest: str, epoch: int, offset: int, now: float) -> None:
+        standing = self.leases.standing(node.id, digest, epoch)
+        if standing is Standing.FREE:
+            # Granted before this tracker's start, or before the node was cut off, and nobody took it since.
+            self.leases.adopt(node.id, digest, epoch, now)
+            self.counters.leases_adopted += 1
+            standing = Standing.HELD
+            if (blob := self.table.blobs.get(digest)) is not None:
+                for wanting in blob.wants.values():
+                    self._pushes.schedule(wanting, now)
+        if standing is Standing.HELD:
+            self.leases.progress(digest, offset, now)
+        else:
+            self._send(conn, wire.LeaseLost(digest, epoch))
+
+    def _release(self, node: Node, digest: str, epoch: int, *, done: bool, now: float) -> None:
+        if self.leases.standing(node.id, digest, epoch) is not Standing.HELD:
+            return
+        blob = self.table.blobs.get(digest)
+        if done and (holding := node.holdings.get(digest)) is not None and holding.complete:
+            self.leases.clear(digest)
+        elif done:
+            self.leases.done(digest, now)
+        else:
+            self.counters.leases_failed += 1
+            self.leases.failed(digest, now)
+        if blob is not None:
+            self._lease_turn(blob, now)
+
+    # ── plans and leases ───────────────────────────────────────────────────────────────────────────
+
+    def _providers_changed(self, blob: Blob, now: float) -> None:
+        """Make new plans where there is room for more providers; full plans are refreshed in their turn."""
+        for wanting in blob.hungry.values():
+            self._pushes.schedule(wanting, now)
+
+    def _lease_turn(self, blob: Blob, now: float) -> None:
+        """Grant the lease of a blob if it is free or overdue and somebody needs it."""
+        lease = self.leases.find(blob.digest)
+        if not blob.wants or (lease is not None and lease.due > now):
+            return
+        if lease is None and now < self._settled_at and (len(blob.partial) or len(blob.complete)):
+            self.leases.wake(blob.digest, self._settled_at)
+            return
+        candidates = [
+            Candidate(one.node.id, one.node.chunks(blob.digest))
+            for one in blob.wants.values()
+            if one.lease and not blob.whole_for(one) and (lease is None or one.node.id != lease.holder)
+        ]
+        if not candidates:
+            return
+        granted = self.leases.grant(blob.digest, candidates, now)
+        if granted is None:
+            return
+        self.counters.leases_granted += 1
+        if lease is not None:
+            self.counters.leases_stolen += 1
+            loser = self.table.nodes.get(lease.holder)
+            if loser is not None and loser.conn is not None:
+                self._send(loser.conn, wire.LeaseLost(blob.digest, lease.epoch))
+        self._push(blob.wants[granted.holder], now)
+        for wanting in blob.wants.values():
+            self._pushes.schedule(wanting, now)
+
+    def _push(self, wanting: Wanting, now: float) -> None:
+        """Make a want's plan and send it; the next one is due before this one expires."""
+        node, blob = wanting.node, wanting.blob
+        wanting.pushed, wanting.due = now, float("inf")
+        self._pushes.schedule(wanting, now + REFRESH)
+        lease = self.leases.find(blob.digest)
+        ours = lease is not None and lease.holder == node.id and not lease.done
+        holder = self.table.nodes.get(lease.holder) if lease is not None and not ours else None
+        if holder is not None and (holder.conn is None or holder is node):
+            holder = None
+        providers = choose(self.table, wanting, holder)
+        if lease is not None and ours:
+            state, epoch, name = "granted", lease.epoch, node.id
+        elif blob.whole_for(wanting):
+            state, epoch, name = "none", 0, ""
+        else:
+            # Also while nobody holds it but soon will: after a failure, or just after the start.
+            state, epoch, name = "held", lease.epoch if lease else 0, lease.holder if lease else ""
+        self.counters.plans += 1
+        assert node.conn is not None
+        size = blob.size or wanting.size
+        self._send(node.conn, wire.Plan(blob.digest, size, providers, state, epoch, name, EXPIRES_IN))
+
+    # ── for show ───────────────────────────────────────────────────────────────────────────────────
+
+    def node_table(self, now: float) -> wire.NodeTable:
+        """Give every node that is remembered; those gone longest first, then in order of arrival."""
+        return wire.NodeTable(
+            tuple(
+                wire.NodeRow(
+                    node.id,
+                    node.name,
+                    node.host,
+                    node.port,
+                    node.conn is not None,
+                    max(0.0, now - node.seen),
+                    node.complete,
+                    len(node.holdings) - node.complete,
+                )
+                for node in self.table.nodes.values()
+            )
+        )

@@ -1,0 +1,326 @@
+"""Who is here, who has what, who wants what: the tracker's soft state.
+
+Every look-up is by key and every list that a plan draws from is indexed, so that no message costs a scan of
+all nodes. Iteration order is that of arrival, never that of a bare set.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2p.core.swarm.chunks import MAX_BLOB, Layout
+from p2p.core.wire.common import Holding, Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+REMEMBER = 3600.0
+"""Seconds that a node is remembered after its connection ended."""
+
+
+def is_digest(text: str) -> bool:
+    """Whether ``text`` is a digest that a blob may have (sha256 or sha512, lower-case hex)."""
+    return _DIGEST.fullmatch(text) is not None
+
+
+def believable(holding: Holding) -> bool:
+    """Whether a holding is well formed: a digest, a size, and no more chunks than that size has."""
+    return (
+        0 <= holding.size <= MAX_BLOB
+        and 0 <= holding.chunks <= Layout(holding.size).count
+        and is_digest(holding.digest)
+    )
+
+
+class Ring:
+    """An ordered collection of node ids with constant-time add, discard and windows."""
+
+    __slots__ = ("_index", "_items")
+
+    def __init__(self) -> None:
+        self._items: list[str] = []
+        self._index: dict[str, int] = {}
+
+    def add(self, item: str) -> bool:
+        """Add at the end; False where it was there."""
+        if item in self._index:
+            return False
+        self._index[item] = len(self._items)
+        self._items.append(item)
+        return True
+
+    def discard(self, item: str) -> bool:
+        """Take out (the last one moves into its place); False where it was not there."""
+        place = self._index.pop(item, None)
+        if place is None:
+            return False
+        last = self._items.pop()
+        if last != item:
+            self._items[place] = last
+            self._index[last] = place
+        return True
+
+    def window(self, point: int, count: int) -> Iterator[str]:
+        """Yield up to ``count`` items, beginning where ``point`` (32 bits) falls on the ring.
+
+        The beginning moves smoothly as the ring grows, so that a node's window changes little.
+        """
+        length = len(self._items)
+        start = point * length >> 32
+        for step in range(min(count, length)):
+            yield self._items[(start + step) % length]
+
+    def __contains__(self, item: str) -> bool:
+        return item in self._index
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+@dataclass(slots=True)
+class Node:
+    """One node. ``conn`` None: not connected; ``seen``: when it last connected or said something.
+
+    ``children`` counts the wants that have this node among their first providers.
+    """
+
+    id: str
+    name: str
+    host: str
+    port: int
+    conn: int | None
+    seen: float
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    wants: dict[str, Wanting] = field(default_factory=dict)
+    children: int = 0
+    complete: int = 0
+    point: int = 0
+    whole: Provider = field(init=False)
+    part: Provider = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.point = zlib.crc32(self.id.encode())
+        self.whole = Provider(self.id, self.name, self.host, self.port, complete=True)
+        self.part = Provider(self.id, self.name, self.host, self.port, complete=False)
+
+    def chunks(self, digest: str) -> int:
+        """Give the verified chunks that it claims of ``digest``."""
+        holding = self.holdings.get(digest)
+        return holding.chunks if holding else 0
+
+
+@dataclass(slots=True, eq=False)
+class Wanting:
+    """One node's want of one blob, and the plan it was last given.
+
+    ``pushed`` and ``due``: when its last plan went out and when the next one goes.
+    """
+
+    node: Node
+    blob: Blob
+    size: int = 0
+    lease: bool = False
+    unreachable: frozenset[str] = frozenset()
+    providers: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    pushed: float = float("-inf")
+    due: float = float("inf")
+    alive: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Blob:
+    """One digest: its holders, its wants in order of arrival, the sizes that holders claim.
+
+    ``hungry``: wants whose plan has room for more providers.
+    """
+
+    digest: str
+    point: int = 0
+    complete: Ring = field(default_factory=Ring)
+    partial: Ring = field(default_factory=Ring)
+    wants: dict[str, Wanting] = field(default_factory=dict)
+    hungry: dict[str, Wanting] = field(default_factory=dict)
+    sizes: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.point = zlib.crc32(self.digest.encode())
+
+    @property
+    def size(self) -> int:
+        """The size that most holders claim (the smaller one on a tie), 0 where unknown."""
+        return min(self.sizes, key=lambda size: (-self.sizes[size], size), default=0)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody has it and nobody wants it."""
+        return not (self.wants or len(self.complete) or len(self.partial))
+
+    def whole_for(self, wanting: Wanting) -> bool:
+        """Whether a complete provider other than the wanter exists that it has not found unreachable."""
+        out_of_reach = wanting.unreachable
+        if len(self.complete) > len(out_of_reach) + 1:
+            return True
+        return any(node != wanting.node.id and node not in out_of_reach for node in self.complete)
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Bounds on what is remembered. What comes above them is dropped (holdings) or refused (the rest)."""
+
+    nodes: int = 10_000
+    holdings: int = 50_000
+    wants: int = 4_096
+
+
+class PeerTable:
+    """Nodes by id, blobs by digest."""
+
+    def __init__(self, caps: Caps | None = None) -> None:
+        self.caps = caps or Caps()
+        self.nodes: dict[str, Node] = {}
+        self.blobs: dict[str, Blob] = {}
+        self.dropped = 0
+        """Holdings that were over a node's cap."""
+        self._gone: dict[str, float] = {}
+        """Disconnected nodes, longest gone first."""
+
+    def connect(self, node_id: str, name: str, host: str, port: int, conn: int, now: float) -> Node | None:
+        """Take in a node with nothing yet; None when the table is full of connected nodes.
+
+        One that is known must have been disconnected first.
+        """
+        self._gone.pop(node_id, None)
+        if node_id not in self.nodes and len(self.nodes) >= self.caps.nodes:
+            longest = next(iter(self._gone), None)
+            if longest is None:
+                return None
+            self._forget(longest)
+        before = self.nodes.get(node_id)
+        node = Node(node_id, name, host, port, conn, now)
+        if before is not None:
+            # Plans of others may still name it: they give these children back one by one.
+            node.children = before.children
+        self.nodes[node_id] = node
+        return node
+
+    def disconnect(self, node: Node, now: float) -> list[Blob]:
+        """Drop what it has and wants, remember its row; gives the blobs that lost a holder."""
+        node.conn = None
+        node.seen = now
+        self._gone[node.id] = now
+        for digest in list(node.wants):
+            self.unwant(node, digest)
+        return [blob for digest in list(node.holdings) if (blob := self.withdraw(node, digest))]
+
+    def expire(self, now: float) -> None:
+        """Forget nodes that have been gone for ``REMEMBER`` seconds."""
+        while (first := next(iter(self._gone), None)) and self._gone[first] + REMEMBER <= now:
+            self._forget(first)
+
+    def next_deadline(self) -> float | None:
+        """When the next node is to be forgotten."""
+        return next(iter(self._gone.values())) + REMEMBER if self._gone else None
+
+    def announce(self, node: Node, holding: Holding) -> Blob | None:
+        """Take a holding; gives its blob if the blob's providers changed (new, complete, or withdrawn).
+
+        The holding must be ``believable``.
+        """
+        digest = holding.digest
+        if not holding.complete and holding.chunks == 0:
+            return self.withdraw(node, digest)
+        before = node.holdings.get(digest)
+        if before is None and len(node.holdings) >= self.caps.holdings:
+            self.dropped += 1
+            return None
+        node.holdings[digest] = holding
+        blob = self._blob(digest)
+        if before is None or before.size != holding.size:
+            if before is not None:
+                self._unclaim(blob, before.size)
+            blob.sizes[holding.size] = blob.sizes.get(holding.size, 0) + 1
+        if before is not None and before.complete == holding.complete:
+            return None
+        node.complete += holding.complete - (before.complete if before else False)
+        here, there = (blob.complete, blob.partial) if holding.complete else (blob.partial, blob.complete)
+        there.discard(node.id)
+        here.add(node.id)
+        return blob
+
+    def withdraw(self, node: Node, digest: str) -> Blob | None:
+        """Take a holding back; gives its blob if it was there."""
+        before = node.holdings.pop(digest, None)
+        if before is None:
+            return None
+        node.complete -= before.complete
+        blob = self.blobs[digest]
+        self._unclaim(blob, before.size)
+        (blob.complete if before.complete else blob.partial).discard(node.id)
+        self._drop_idle(blob)
+        return blob
+
+    def want(
+        self, node: Node, digest: str, size: int, *, lease: bool, unreachable: frozenset[str]
+    ) -> Wanting | None:
+        """Take a want, or replace its terms; None when the node has too many."""
+        wanting = node.wants.get(digest)
+        if wanting is None:
+            if len(node.wants) >= self.caps.wants:
+                return None
+            blob = self._blob(digest)
+            wanting = Wanting(node, blob)
+            node.wants[digest] = blob.wants[node.id] = blob.hungry[node.id] = wanting
+        wanting.size, wanting.lease, wanting.unreachable = size, lease, unreachable
+        return wanting
+
+    def unwant(self, node: Node, digest: str) -> Wanting | None:
+        """End a want and free its providers of it."""
+        wanting = node.wants.pop(digest, None)
+        if wanting is None:
+            return None
+        self.assign(wanting, (), ())
+        wanting.alive = False
+        blob = wanting.blob
+        del blob.wants[node.id]
+        blob.hungry.pop(node.id, None)
+        self._drop_idle(blob)
+        return wanting
+
+    def assign(self, wanting: Wanting, providers: tuple[str, ...], parents: tuple[str, ...]) -> None:
+        """Note a want's plan; its ``parents`` (the first providers) count it among their children."""
+        for parent in wanting.parents:
+            if (node := self.nodes.get(parent)) is not None and node.children:
+                node.children -= 1
+        for parent in parents:
+            self.nodes[parent].children += 1
+        wanting.providers, wanting.parents = providers, parents
+
+    def _blob(self, digest: str) -> Blob:
+        blob = self.blobs.get(digest)
+        if blob is None:
+            blob = self.blobs[digest] = Blob(digest)
+        return blob
+
+    def _unclaim(self, blob: Blob, size: int) -> None:
+        left = blob.sizes[size] - 1
+        if left:
+            blob.sizes[size] = left
+        else:
+            del blob.sizes[size]
+
+    def _drop_idle(self, blob: Blob) -> None:
+        if blob.idle:
+            self.blobs.pop(blob.digest, None)
+
+    def _forget(self, node_id: str) -> None:
+        self._gone.pop(node_id, None)
+        del self.nodes[node_id]

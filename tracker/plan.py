@@ -1,0 +1,119 @@
+"""Which providers a wanter is told of, in which order, and when it is told again.
+
+A plan draws from a window of the blob's holders, so that its cost does not grow with the swarm: with a
+thousand holders each wanter sees other ones, and the fewest children come first. ``BUDGET`` is soft: where
+all uploaders are over it, they are still named.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2p.core.wire.common import Provider
+    from tracker.peer_table import Node, PeerTable, Wanting
+
+PLAN_SIZE = 30
+BUDGET = 4
+"""Children per uploader; also how many of a plan's first providers count the wanter as theirs."""
+
+SEEDERS = 8
+"""Places in a plan that are kept for complete providers: nobody else has the rarest chunks for sure."""
+
+POOL = 48
+EXPIRES_IN = 3.0
+REFRESH = 2.0
+"""Seconds after which a plan is pushed anew though nothing changed: before it expires."""
+
+PAUSE = 0.1
+"""Least seconds between two plans for the same want."""
+
+_MASK = 0xFFFFFFFF
+
+
+def mix(a: int, b: int) -> int:
+    """Mix two 32-bit numbers into one: the deterministic tie-break, and where a window begins."""
+    x = (a * 0x9E3779B1 ^ b * 0x85EBCA77) & _MASK
+    x = (x ^ x >> 15) * 0x2C1B3C6D & _MASK
+    x = (x ^ x >> 12) * 0x297A2D39 & _MASK
+    return x ^ x >> 15
+
+
+def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Provider, ...]:
+    """Rank up to ``PLAN_SIZE`` providers for a want and note it among the first ones' children.
+
+    ``holder`` (of the lease, None where there is none or it is the wanter) is always among them. The
+    wanter itself and those it can't reach are not.
+    """
+    blob, wanter = wanting.blob, wanting.node
+    point = mix(wanter.point, blob.point)
+    pool: dict[str, bool] = dict.fromkeys(blob.complete.window(point, POOL), True)
+    pool.update(dict.fromkeys(blob.partial.window(point, POOL), False))
+    pool.pop(wanter.id, None)
+    if holder is not None:
+        pool.setdefault(holder.id, holder.id in blob.complete)
+    ranked: list[tuple[int, bool, int, str]] = []
+    for name, whole in pool.items():
+        if name in wanting.unreachable:
+            continue
+        node = table.nodes[name]
+        children = node.children - (name in wanting.parents)
+        ranked.append((children, not whole, mix(point, node.point), name))
+    ranked.sort()
+    chosen = _cut(ranked, holder.id if holder is not None else "")
+    names = tuple(name for *_, name in chosen)
+    table.assign(wanting, names, names[:BUDGET])
+    if len(names) < PLAN_SIZE:
+        blob.hungry[wanter.id] = wanting
+    else:
+        blob.hungry.pop(wanter.id, None)
+    nodes = table.nodes
+    return tuple(nodes[name].part if partial else nodes[name].whole for _, partial, _, name in chosen)
+
+
+def _cut(ranked: list[tuple[int, bool, int, str]], holder: str) -> list[tuple[int, bool, int, str]]:
+    """Keep the first ``PLAN_SIZE``, with room made at the end for seeders and the lease's holder."""
+    if len(ranked) <= PLAN_SIZE:
+        return ranked
+    kept, rest = ranked[:PLAN_SIZE], ranked[PLAN_SIZE:]
+    must = [one for one in rest if one[3] == holder]
+    lacking = max(0, SEEDERS - sum(not one[1] for one in kept))
+    must += [one for one in rest if not one[1] and one[3] != holder][:lacking]
+    if must:
+        spare = [one for one in reversed(kept) if one[1] and one[3] != holder][: len(must)]
+        spared = {one[3] for one in spare}
+        kept = [one for one in kept if one[3] not in spared] + must[: len(spare)]
+    return kept
+
+
+class Pushes:
+    """When each want's plan is due: a heap whose stale entries are skipped."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Wanting]] = []
+        self._count = 0
+
+    def schedule(self, wanting: Wanting, at: float) -> None:
+        """Have a plan made at ``at`` unless one is due earlier; never within ``PAUSE`` of the last."""
+        at = max(at, wanting.pushed + PAUSE)
+        if at < wanting.due:
+            wanting.due = at
+            self._count += 1
+            heapq.heappush(self._heap, (at, self._count, wanting))
+
+    def take(self, now: float, limit: int) -> list[Wanting]:
+        """Give up to ``limit`` wants whose plan is due; each is taken as pushed at ``now``."""
+        taken: list[Wanting] = []
+        while self._heap and len(taken) < limit and self._heap[0][0] <= now:
+            at, _, wanting = heapq.heappop(self._heap)
+            if wanting.alive and wanting.due == at:
+                wanting.pushed, wanting.due = now, float("inf")
+                taken.append(wanting)
+        return taken
+
+    def next_deadline(self) -> float | None:
+        """When the next plan is due."""
+        while self._heap and not (self._heap[0][2].alive and self._heap[0][2].due == self._heap[0][0]):
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
