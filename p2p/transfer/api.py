@@ -32,7 +32,7 @@ class BlobStream(Protocol):
     digest: Digest
     size: int
 
-    def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan]:
+    def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
         """Yield bytes ``[start, stop)`` in order as verified chunks arrive; asks for these chunks first.
 
         The blob's last chunk is withheld until every link holds. Raises OriginError, PeerError,

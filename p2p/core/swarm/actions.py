@@ -39,7 +39,7 @@ class Link:
 class Unlink:
     """End the subscription; nothing more comes from this peer."""
 
-    peer: str
+    provider: Provider
     reason: str
 
 
@@ -94,7 +94,7 @@ class Relink:
 class Accuse:
     """A peer is guilty: a strike. ``chunk`` -1 where the offence is its list."""
 
-    peer: str
+    provider: Provider
     offence: str
     chunk: int
 

@@ -71,11 +71,12 @@ class PeerHave:
 
 @dataclass(frozen=True, slots=True)
 class PeerMidstates:
-    """A linked peer's list from ``start`` on; an earlier tail is replaced."""
+    """A linked peer's list from ``start`` on; an earlier tail is replaced. ``list_id`` commits to it all."""
 
     peer: str
     start: int
     states: bytes
+    list_id: bytes
 
 
 @dataclass(frozen=True, slots=True)

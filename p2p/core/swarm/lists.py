@@ -28,16 +28,19 @@ class Lists:
         self.fallen: list[bytes] = []
         """Ids of lists that were proven false."""
 
-    def offered(self, peer: Peer, start: int, states: bytes) -> bool:
+    def offered(self, peer: Peer, start: int, states: bytes, list_id: bytes) -> bool:
         """Take a peer's states from ``start`` on; True where they extended the adopted list.
 
-        ValueError where they do not follow what the peer sent before, or are cut.
+        ValueError where they do not follow what the peer sent before, are cut, or are not the list that
+        the peer commits to (ours may have changed since it was told where ours ends).
         """
         base = peer.states if peer.dissent and peer.states is not None else self.adopted.prefix(peer.length)
         if start > base.length and start <= self.adopted.length and not peer.dissent:
             # The subscription said which list we have; the peer starts where both agree.
             base = self.adopted.prefix(start)
         theirs = base.joined(start, states)
+        if theirs.list_id() != list_id:
+            raise ValueError("the midstate list is not the one that its id commits to")
         return self.compare(peer, theirs)
 
     def compare(self, peer: Peer, theirs: Midstates) -> bool:

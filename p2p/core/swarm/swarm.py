@@ -312,7 +312,7 @@ class Swarm:
             self._accuse(peer, "a midstate list longer than the blob", -1, now)
             return
         try:
-            extended = self.lists.offered(peer, event.start, event.states)
+            extended = self.lists.offered(peer, event.start, event.states, event.list_id)
         except ValueError as error:
             self._drop(event.peer, now, tell=True, reason=str(error))
             return
@@ -430,7 +430,7 @@ class Swarm:
     # ── peers and lists ────────────────────────────────────────────────────────────────────────────
 
     def _accuse(self, peer: Peer, offence: str, chunk: int, now: float) -> None:
-        self._out.append(act.Accuse(peer.provider.node, offence, chunk))
+        self._out.append(act.Accuse(peer.provider, offence, chunk))
         self._drop(peer.provider.node, now, tell=True, reason=offence)
 
     def _drop(self, name: str, now: float, *, tell: bool, reason: str = "") -> None:
@@ -440,7 +440,7 @@ class Swarm:
         for request in [r.request for r in self.requests.pending.values() if r.peer == name]:
             self._cancel(request)
         if tell and not peer.direct:
-            self._out.append(act.Unlink(name, reason))
+            self._out.append(act.Unlink(peer.provider, reason))
         self._failed[name] = now + RETRY_PEER
         self.rarity_stale = True
 
@@ -515,10 +515,8 @@ class Swarm:
         for peer in list(self.peers.values()):
             if peer.dissent and peer.complete:
                 # Whoever has the whole blob has proven its list; this one can't have.
-                self._out.append(act.Accuse(peer.provider.node, "a false midstate list", -1))
-            if not peer.direct:
-                self._out.append(act.Unlink(peer.provider.node, "complete"))
-        self.peers.clear()
+                self._out.append(act.Accuse(peer.provider, "a false midstate list", -1))
+        self._unlink_all("complete")
         self._out.append(act.Finish())
         return True
 
@@ -556,13 +554,17 @@ class Swarm:
         )
 
     def _fail(self, error: Exception, *, discard: bool = False) -> None:
-        for name in [n for n, p in self.peers.items() if not p.direct]:
-            self._out.append(act.Unlink(name, "the swarm failed"))
+        self._unlink_all("the swarm failed")
         for request in tuple(self.requests.pending):
             self._cancel(request)
         self._end(act.Fail(error, discard))
 
+    def _unlink_all(self, reason: str) -> None:
+        self._out.extend(act.Unlink(p.provider, reason) for p in self.peers.values() if not p.direct)
+        self.peers.clear()
+
     def _end(self, action: act.Action) -> None:
+        self._unlink_all("nobody reads it")
         self.turn.abandon(self._out)
         self.over = True
         self._out.append(action)

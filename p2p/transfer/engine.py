@@ -1,0 +1,203 @@
+"""The transfer of one node: one runner a blob, however many want it."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from p2p.core.swarm.swarm import Swarm, SwarmSettings
+from p2p.errors import RemoraError, StoreFullError
+from p2p.transfer.runner import Runner
+from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from p2p.core.oci.digest import Digest
+    from p2p.core.oci.reference import Repository
+    from p2p.core.swarm.rng import Rng
+    from p2p.transfer.api import BlobStream, Sources, TransferStatistics, Wanted
+    from p2p.transfer.parts import Parts
+
+log = structlog.get_logger(__name__)
+
+AHEAD = 6
+"""Blobs read ahead at once."""
+
+REMEMBERED = 256
+"""Finished downloads kept for ``explain``."""
+
+
+class Engine:
+    """Implements ``p2p.transfer.api.Transfer``. ``node`` is this node's id."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        node: str,
+        settings: SwarmSettings,
+        rng: Rng,
+        has_origin: Callable[[Repository], bool],
+    ) -> None:
+        self._parts = parts
+        self._node = node
+        self._settings = settings
+        self._rng = rng
+        self._has_origin = has_origin
+        self._runners: dict[Digest, Runner] = {}
+        self._ahead = trio.CapacityLimiter(AHEAD)
+        self._nursery: trio.Nursery | None = None
+        self._history: dict[str, dict[str, object]] = {}
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the swarms until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    @asynccontextmanager
+    async def open(self, wanted: Wanted) -> AsyncIterator[BlobStream]:
+        """Open a reader; see ``Transfer.open``."""
+        stored = self._parts.store.find(wanted.digest)
+        if stored is not None:
+            with self._parts.store.open(wanted.digest) as fd:
+                yield StoredStream(wanted.digest, stored.size, fd)
+            return
+        runner = self._runner(wanted)
+        reader = runner.join(0, 0, background=False)
+        self._parts.statistics.readers += 1
+        stream: SwarmStream | None = None
+        try:
+            while runner.error is None and (runner.layout is None or runner.partial is None):
+                await runner.changed()
+            if isinstance(runner.error, StoreFullError) and self._has_origin(wanted.repository):
+                yield await self._pass(wanted, runner)
+            elif runner.error is not None:
+                raise runner.error
+            else:
+                stream = SwarmStream(runner, reader)
+                yield stream
+        finally:
+            self._parts.statistics.readers -= 1
+            runner.leave(reader)
+            if stream is not None:
+                stream.close()
+
+    async def fetch(self, wanted: Wanted, sources: Sources) -> None:
+        """Get the whole blob into the store; see ``Transfer.fetch``."""
+        stored = self._parts.store.find(wanted.digest)
+        if stored is not None:
+            sources.cache += stored.size
+            return
+        runner = self._runner(wanted)
+        sources.peers += sum(runner.got_peers.values())
+        sources.origin += runner.got_origin
+        runner.sources.append(sources)
+        reader = runner.join(0, 0, background=True)
+        try:
+            await runner.ended.wait()
+        finally:
+            runner.leave(reader)
+        if not runner.stored:
+            raise runner.error or RemoraError(str(wanted.digest), "the download ended early", "Try again.")
+
+    def read_ahead(self, wanted: tuple[Wanted, ...]) -> None:
+        """Start the swarms of blobs that will be asked for soon; see ``Transfer.read_ahead``."""
+        for one in wanted:
+            if self._nursery is not None and self._parts.store.find(one.digest) is None:
+                self._nursery.start_soon(self._read_ahead, one)
+
+    def statistics(self) -> TransferStatistics:
+        """Give a live view."""
+        statistics = self._parts.statistics
+        statistics.swarms = len(self._runners)
+        statistics.links = len(self._parts.links)
+        statistics.leases_held = sum(r.swarm.turn.granted for r in self._runners.values())
+        statistics.banned = self._parts.reputation.bans(trio.current_time())
+        return statistics
+
+    def explain(self, digest: str) -> dict[str, object] | None:
+        """Tell where a blob's bytes came from: of one under way, or of the last downloads."""
+        for known, runner in self._runners.items():
+            if str(known) == digest:
+                return _account(runner)
+        return self._history.get(digest)
+
+    def swarms(self) -> list[dict[str, object]]:
+        """Tell of every swarm under way."""
+        return [_account(runner) for runner in self._runners.values()]
+
+    # ── inside ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _runner(self, wanted: Wanted) -> Runner:
+        """Join the blob's swarm, or start it."""
+        runner = self._runners.get(wanted.digest)
+        if runner is not None:
+            return runner
+        if self._nursery is None:
+            raise RemoraError("node", "is shutting down", "Pull again when it is back.")
+        swarm = Swarm(
+            wanted.digest,
+            node=self._node,
+            settings=self._settings,
+            rng=self._rng,
+            reputation=self._parts.reputation,
+            size=wanted.size,
+            origin=self._has_origin(wanted.repository),
+        )
+        runner = self._runners[wanted.digest] = Runner(wanted, swarm, self._parts)
+        self._nursery.start_soon(self._run, runner)
+        return runner
+
+    async def _run(self, runner: Runner) -> None:
+        digest = runner.wanted.digest
+        try:
+            await runner.run()
+        except Exception as error:
+            # One broken swarm must not take the node with it; its readers get the error.
+            log.exception("swarm broke", digest=str(digest))
+            runner.error = runner.error or error
+        finally:
+            self._runners.pop(digest, None)
+            self._parts.statistics.hedges += runner.swarm.hedges
+            self._history[str(digest)] = _account(runner)
+            while len(self._history) > REMEMBERED:
+                del self._history[next(iter(self._history))]
+
+    async def _read_ahead(self, wanted: Wanted) -> None:
+        async with self._ahead:
+            if self._parts.store.find(wanted.digest) is None and self._nursery is not None:
+                await self._runner(wanted).ended.wait()
+
+    async def _pass(self, wanted: Wanted, runner: Runner) -> PassingStream:
+        """Go past the full disk."""
+        log.warning("no room on disk: streaming from the origin", digest=str(wanted.digest))
+        assert runner.layout is not None
+        return PassingStream(wanted, self._parts.origin(wanted.repository), runner.layout.size)
+
+
+def _account(runner: Runner) -> dict[str, object]:
+    swarm = runner.swarm
+    return {
+        "digest": str(runner.wanted.digest),
+        "repository": str(runner.wanted.repository),
+        "size": runner.layout.size if runner.layout is not None else 0,
+        "chunks": len(swarm.have) if swarm.have is not None else 0,
+        "of": runner.layout.count if runner.layout is not None else 0,
+        "state": "complete" if runner.proven else "failed" if runner.error is not None else "under way",
+        "error": str(runner.error) if runner.error is not None else "",
+        "origin_bytes": runner.got_origin,
+        "peer_bytes": dict(runner.got_peers),
+        "peers": sorted(swarm.peers),
+        "readers": runner.readers,
+        "lease": swarm.turn.granted,
+        "hedges": swarm.hedges,
+    }

@@ -1,0 +1,121 @@
+"""The origin's bytes, in order: hashed, written and added to the list while the next ones are received."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2p.core.swarm import events as ev
+from p2p.errors import OriginError, OriginProtocolError, RemoraError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from p2p.core.swarm.chunks import Layout
+    from p2p.origin.api import OriginBody
+    from p2p.transfer.parts import Parts
+    from p2p.transfer.runner import Runner
+
+BATCH = 4 << 20
+"""Bytes of small chunks hashed in one hop, where they are there at once."""
+
+FIRST_BATCH = 1 << 20
+"""The first batch is small, so that readers and followers get something soon."""
+
+
+async def stream_origin(
+    runner: Runner, parts: Parts, first: int, epoch: int, prepared: trio.Event
+) -> ev.Event | None:
+    """Stream the blob from chunk ``first`` to its end.
+
+    Posts ``OriginOpened`` and ``OriginAppended``; gives ``OriginMismatch`` where the end was reached and
+    the digest does not match, None where all went well. Raises OriginError, StoreError. Two buffers: one
+    is hashed and written in a thread while the other is filled.
+    """
+    wanted, known = runner.wanted, runner.layout
+    offset = known.offset(first) if known is not None else 0
+    origin = parts.origin(wanted.repository)
+    async with origin.open(wanted.repository.path, wanted.digest, wanted.kind, offset=offset) as body:
+        if known is not None and body.size != known.size:
+            raise OriginProtocolError(
+                origin.name,
+                f"states {body.size} bytes for {wanted.digest}, which has {known.size}",
+                "The manifest and the registry disagree; the image is damaged upstream.",
+            )
+        runner.post(ev.OriginOpened(body.size))
+        await prepared.wait()
+        layout = runner.layout
+        assert layout is not None
+        return await _pump(runner, parts, body, layout, first, epoch)
+
+
+async def _pump(
+    runner: Runner, parts: Parts, body: OriginBody, layout: Layout, first: int, epoch: int
+) -> ev.Event | None:
+    assert runner.partial is not None
+    partial = runner.partial
+    send, receive = trio.open_memory_channel[tuple[int, int, AsyncExitStack, memoryview]](0)
+
+    failures: list[RemoraError] = []
+
+    async def fill() -> None:
+        index, source = first, _Source(body)
+        batch = max(1, FIRST_BATCH // layout.chunk)
+        async with send:
+            while index < layout.count:
+                count = min(batch, layout.count - index)
+                async with AsyncExitStack() as stack:
+                    buffer = await stack.enter_async_context(parts.buffers.take(layout.length(index, count)))
+                    try:
+                        await source.read_into(buffer)
+                    except OriginError as error:
+                        failures.append(error)
+                        return
+                    await send.send((index, count, stack.pop_all(), buffer))
+                index += count
+                batch = max(1, BATCH // layout.chunk)
+
+    matches = True
+    async with trio.open_nursery() as nursery, receive:
+        nursery.start_soon(fill)
+        async for index, count, stack, buffer in receive:
+            async with stack:
+                try:
+                    matches = await partial.append(index, buffer)
+                except StoreError as error:
+                    failures.append(error)
+            if failures or not matches:
+                nursery.cancel_scope.cancel()
+                break
+            size = layout.length(index, count)
+            parts.statistics.received_origin += size
+            if epoch:
+                parts.leases.progress(runner.wanted.digest, epoch, layout.offset(index + count))
+            runner.appended(index, count, size)
+    if failures:
+        raise failures[0]
+    return None if matches else ev.OriginMismatch()
+
+
+class _Source:
+    """Fills buffers from an iterator of bytes of any length."""
+
+    def __init__(self, body: OriginBody) -> None:
+        self._parts: AsyncIterator[bytes] = aiter(body)
+        self._rest = memoryview(b"")
+
+    async def read_into(self, buffer: memoryview) -> None:
+        """Fill ``buffer``; the body has already been checked to be long enough, or raises."""
+        at = 0
+        while at < len(buffer):
+            if not len(self._rest):
+                part = await anext(self._parts, None)
+                if part is None:
+                    raise OriginProtocolError("origin", "the body ended before the length it stated")
+                self._rest = memoryview(part)
+            take = min(len(self._rest), len(buffer) - at)
+            buffer[at : at + take] = self._rest[:take]
+            self._rest = self._rest[take:]
+            at += take

@@ -1,0 +1,303 @@
+"""One connection between two peers: both subscribe to each other's blobs on it.
+
+What is pushed to the other side is composed at the moment of sending from what is held then, so that a
+slow link gets few large messages and never a growing queue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+import trio_websocket
+
+from p2p.core.oci.digest import Digest
+from p2p.core.swarm.bitfield import iter_bits
+from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerHave, PeerMidstates, PeerState
+from p2p.core.wire.codec import WireError, decoder, encode
+from p2p.core.wire.common import PROTOCOL_VERSION
+from p2p.core.wire.peer import (
+    Absent,
+    FindReference,
+    FoundReference,
+    Have,
+    PeerHello,
+    PeerMessage,
+    State,
+    Subscribe,
+    Unsubscribe,
+)
+from p2p.core.wire.peer import (
+    Midstates as MidstatesMessage,
+)
+from p2p.errors import PeerError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.transfer.holdings import Holdings
+
+    Sink = Callable[[PeerState | PeerHave | PeerMidstates | PeerAbsent | PeerGone], None]
+
+HELLO_SECONDS = 3.0
+SUBSCRIPTIONS = 4096
+"""Most digests that one peer may subscribe to."""
+
+CONTROL = 1024
+"""Most control messages waiting to be sent; a peer that takes fewer is cut."""
+
+STATES_A_MESSAGE = 4096
+HAVES_A_MESSAGE = 1024
+MAX_MESSAGE = 1 << 20
+
+_decode = decoder(PeerMessage)
+
+
+@dataclass(slots=True)
+class _Serving:
+    """How far one subscription of the other side has been served."""
+
+    list_length: int
+    list_id: bytes
+    told: str = ""
+    """``""`` (nothing), ``absent``, ``growing`` or ``complete``."""
+    have: int = 0
+    states: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Subscription:
+    peer: str
+    sink: Sink
+
+
+class Link:
+    """A link over an open WebSocket; ``hello`` of the other side is known after ``greet``."""
+
+    def __init__(
+        self,
+        websocket: trio_websocket.WebSocketConnection,
+        hello: PeerHello,
+        holdings: Holdings,
+        find: Callable[[FindReference], Awaitable[FoundReference]],
+    ) -> None:
+        self._websocket = websocket
+        self._mine = hello
+        self._holdings = holdings
+        self._find = find
+        self._control: deque[PeerMessage] = deque()
+        self._dirty: dict[str, None] = {}
+        self._wake = trio.Event()
+        self._serving: dict[str, _Serving] = {}
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._answers: dict[int, Callable[[FoundReference], None]] = {}
+        self._next_request = 1
+        self.closed = False
+        self.theirs: PeerHello | None = None
+
+    async def greet(self) -> PeerHello:
+        """Exchange hellos; PeerError where the other side is not of our kind or too slow."""
+        name = str(self._websocket.remote)
+        with trio.move_on_after(HELLO_SECONDS):
+            try:
+                await self._websocket.send_message(encode(self._mine))
+                first = _decode(_as_bytes(await self._websocket.get_message()))
+            except (trio_websocket.ConnectionClosed, WireError) as error:
+                raise PeerError(name, f"did not say hello: {error!r}") from error
+            if not isinstance(first, PeerHello) or first.version != PROTOCOL_VERSION:
+                raise PeerError(
+                    name, "speaks another protocol version", "Run the same Remora release on every node."
+                )
+            self.theirs = first
+            return first
+        raise PeerError(name, f"did not say hello within {HELLO_SECONDS:g} s")
+
+    async def run(self) -> None:
+        """Serve both directions until the connection ends; every subscription then gets ``PeerGone``."""
+        reason = "the connection ended"
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                try:
+                    await self._read(nursery)
+                except (trio_websocket.ConnectionClosed, WireError, PeerError) as error:
+                    reason = f"the connection ended: {error!r}"
+                nursery.cancel_scope.cancel()
+        finally:
+            self.closed = True
+            for digest in self._serving:
+                self._holdings.unwatch(digest, self._changed)
+            gone = list(self._subscriptions.values())
+            self._subscriptions.clear()
+            for subscription in gone:
+                subscription.sink(PeerGone(subscription.peer, reason))
+            for answer in list(self._answers.values()):
+                answer(FoundReference(0))
+            with trio.move_on_after(0.5, shield=True):
+                await self._websocket.aclose()
+
+    def subscribe(self, digest: Digest, peer: str, midstates: Midstates, sink: Sink) -> None:
+        """Have the other side's state of a digest told to ``sink``, under the name ``peer``."""
+        self._subscriptions[str(digest)] = _Subscription(peer, sink)
+        known = midstates.length > 0
+        self._send(Subscribe(str(digest), midstates.length, midstates.list_id() if known else b""))
+
+    def unsubscribe(self, digest: Digest) -> None:
+        """End it; nothing more comes."""
+        if self._subscriptions.pop(str(digest), None) is not None:
+            self._send(Unsubscribe(str(digest)))
+
+    async def find_reference(self, repository: str, reference: str) -> FoundReference:
+        """Ask the other side for a tag; an empty answer where it does not know or the link ends."""
+        number, self._next_request = self._next_request, self._next_request + 1
+        found: list[FoundReference] = []
+        done = trio.Event()
+
+        def answer(message: FoundReference) -> None:
+            found.append(message)
+            done.set()
+
+        self._answers[number] = answer
+        try:
+            self._send(FindReference(number, repository, reference))
+            await done.wait()
+        finally:
+            self._answers.pop(number, None)
+        return found[0]
+
+    # ── reading ────────────────────────────────────────────────────────────────────────────────────
+
+    async def _read(self, nursery: trio.Nursery) -> None:
+        while True:
+            message = _decode(_as_bytes(await self._websocket.get_message()))
+            match message:
+                case Subscribe():
+                    self._serve(message)
+                case Unsubscribe(digest=digest):
+                    if self._serving.pop(digest, None) is not None:
+                        self._holdings.unwatch(digest, self._changed)
+                        self._dirty.pop(digest, None)
+                case FindReference():
+                    nursery.start_soon(self._answer, message)
+                case FoundReference(request=number):
+                    if number in self._answers:
+                        self._answers[number](message)
+                case PeerHello():
+                    raise PeerError(str(self._websocket.remote), "said hello twice")
+                case State() | Have() | MidstatesMessage() | Absent():
+                    self._tell(message)
+
+    def _tell(self, message: State | Have | MidstatesMessage | Absent) -> None:
+        subscription = self._subscriptions.get(message.digest)
+        if subscription is None:
+            return
+        peer = subscription.peer
+        match message:
+            case State():
+                event: PeerState | PeerHave | PeerMidstates | PeerAbsent = PeerState(
+                    peer, message.size, message.complete, message.have
+                )
+            case Have():
+                event = PeerHave(peer, message.chunks)
+            case MidstatesMessage():
+                event = PeerMidstates(peer, message.start, message.states, message.list_id)
+            case Absent():
+                event = PeerAbsent(peer)
+        subscription.sink(event)
+
+    async def _answer(self, message: FindReference) -> None:
+        self._send(await self._find(message))
+
+    def _serve(self, message: Subscribe) -> None:
+        try:
+            Digest.parse(message.digest)
+        except Exception as error:
+            raise PeerError(str(self._websocket.remote), f"asked for {message.digest[:80]!r}") from error
+        if message.digest not in self._serving:
+            if len(self._serving) >= SUBSCRIPTIONS:
+                raise PeerError(str(self._websocket.remote), f"subscribed to over {SUBSCRIPTIONS} digests")
+            self._holdings.watch(message.digest, self._changed)
+        self._serving[message.digest] = _Serving(message.list_length, message.list_id)
+        self._changed(message.digest)
+
+    # ── writing ────────────────────────────────────────────────────────────────────────────────────
+
+    def _changed(self, digest: str) -> None:
+        self._dirty[digest] = None
+        self._wake.set()
+
+    def _send(self, message: PeerMessage) -> None:
+        if len(self._control) < CONTROL:
+            self._control.append(message)
+            self._wake.set()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                while self._control:
+                    await self._websocket.send_message(encode(self._control.popleft()))
+                while self._dirty:
+                    digest = next(iter(self._dirty))
+                    del self._dirty[digest]
+                    await self._push(digest)
+        except trio_websocket.ConnectionClosed:
+            return  # the reader sees it too, and ends the link
+
+    async def _push(self, digest: str) -> None:
+        """Tell the other side what changed of one digest since it was told last."""
+        serving = self._serving.get(digest)
+        if serving is None:
+            return
+        parsed = Digest.parse(digest)
+        held = self._holdings.held(parsed)
+        if held is None:
+            if serving.told != "absent":
+                serving.told, serving.have, serving.states = "absent", 0, None
+                await self._websocket.send_message(encode(Absent(digest)))
+            return
+        states = held.midstates
+        if states is None:
+            states = await self._holdings.store.midstates(parsed)
+        have = held.have.bits
+        kind = "complete" if held.complete else "growing"
+        if serving.told != kind:
+            message = State(digest, held.size, held.complete, b"" if held.complete else held.have.to_bytes())
+            serving.told = kind
+            await self._websocket.send_message(encode(message))
+        elif new := have & ~serving.have:
+            chunks = tuple(iter_bits(new))
+            for at in range(0, len(chunks), HAVES_A_MESSAGE):
+                await self._websocket.send_message(encode(Have(digest, chunks[at : at + HAVES_A_MESSAGE])))
+        serving.have = have
+        await self._push_states(digest, serving, states)
+
+    async def _push_states(self, digest: str, serving: _Serving, states: Midstates) -> None:
+        if serving.states is None:
+            theirs = states.prefix(serving.list_length)
+            known = theirs.length == serving.list_length and theirs.list_id() == serving.list_id
+            start = serving.list_length if known else 0
+        elif states.states.startswith(serving.states):
+            start = len(serving.states) // states.width
+        else:
+            start = 0  # our list fell: all of the new one
+        # Sent at first even when it adds nothing: it says that our list agrees with theirs so far.
+        first = serving.states is None
+        serving.states = states.states
+        while start < states.length or first:
+            first = False
+            stop = min(start + STATES_A_MESSAGE, states.length)
+            part = states.states[start * states.width : stop * states.width]
+            message = MidstatesMessage(digest, start, part, states.prefix(stop).list_id())
+            await self._websocket.send_message(encode(message))
+            start = stop
+
+
+def _as_bytes(message: str | bytes) -> bytes:
+    if isinstance(message, str):
+        raise WireError("message", "text where msgpack bytes belong")
+    return message

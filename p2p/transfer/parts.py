@@ -1,0 +1,78 @@
+"""What every swarm's shell uses together: the store, the links, the origin, the counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from p2p.core.swarm.reputation import Reputation, Verdict
+from p2p.transfer.api import TransferStatistics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2p.core.oci.digest import Digest
+    from p2p.core.oci.reference import Repository
+    from p2p.core.wire.common import Provider
+    from p2p.discovery.api import Discovery, Leases
+    from p2p.origin.api import Origin
+    from p2p.store.api import Store
+    from p2p.transfer.api import Wanted
+    from p2p.transfer.buffers import BufferPool
+    from p2p.transfer.fetch import PeerClient
+    from p2p.transfer.holdings import Holdings
+    from p2p.transfer.links import Links
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Parts:
+    """Shared by the swarms of one node. ``stream``: chunks go to clients before the blob is proven."""
+
+    store: Store
+    holdings: Holdings
+    links: Links
+    client: PeerClient
+    buffers: BufferPool
+    discovery: Discovery
+    leases: Leases
+    origin: Callable[[Repository], Origin]
+    reputation: Reputation = field(default_factory=Reputation)
+    statistics: TransferStatistics = field(default_factory=TransferStatistics)
+    stream: bool = True
+
+    def accuse(self, provider: Provider, offence: str, chunk: int, digest: Digest) -> None:
+        """Strike a peer that was caught; log it, and on the second strike its ban, with its name."""
+        self.statistics.strikes += 1
+        now = trio.current_time()
+        verdict = self.reputation.strike(provider.node, offence, now)
+        self.client.forget((provider.host, provider.port))
+        about = {
+            "peer": provider.name or provider.node,
+            "node": provider.node,
+            "address": f"{provider.host}:{provider.port}",
+            "offence": offence,
+            "digest": str(digest),
+            "chunk": chunk,
+        }
+        if verdict is Verdict.BAN:
+            self.statistics.bans += 1
+            log.warning("peer banned for an hour", **about)
+        else:
+            log.warning("peer disconnected", **about)
+        self.statistics.banned = self.reputation.bans(now)
+
+    async def read_origin(self, wanted: Wanted, start: int, stop: int, buffer: memoryview) -> None:
+        """Fill ``buffer`` with bytes ``[start, stop)`` of a blob from its origin."""
+        origin = self.origin(wanted.repository)
+        at = 0
+        async with origin.open(
+            wanted.repository.path, wanted.digest, wanted.kind, offset=start, stop=stop
+        ) as body:
+            async for part in body:
+                buffer[at : at + len(part)] = part
+                at += len(part)

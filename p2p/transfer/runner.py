@@ -1,0 +1,372 @@
+"""The shell of one swarm: performs its actions and tells it what became of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from p2p.core.swarm import actions as act
+from p2p.core.swarm import events as ev
+from p2p.core.wire.common import Holding
+from p2p.errors import (
+    OriginDeniedError,
+    OriginError,
+    OriginLimitedError,
+    OriginNotFoundError,
+    OriginProtocolError,
+    PeerError,
+    RemoraError,
+    StoreError,
+    VerificationError,
+)
+from p2p.transfer.fetch import StalledError, UnmetError
+from p2p.transfer.intake import stream_origin
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.chunks import Layout
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.core.swarm.swarm import Swarm
+    from p2p.store.api import Partial
+    from p2p.transfer.api import Sources, Wanted
+    from p2p.transfer.parts import Parts
+
+log = structlog.get_logger(__name__)
+
+
+class Runner:
+    """One blob being gathered. Made, and its ``run`` started, by the engine, which also hands out readers.
+
+    ``proven`` when every link holds; ``stored`` when the blob is in the store; ``error`` when the swarm
+    failed. ``changed`` waits for any of these or for more chunks.
+    """
+
+    def __init__(self, wanted: Wanted, swarm: Swarm, parts: Parts) -> None:
+        self.wanted = wanted
+        self.swarm = swarm
+        self.proven = False
+        self.stored = False
+        self.error: Exception | None = None
+        self.partial: Partial | None = None
+        self.sources: list[Sources] = []
+        self.ended = trio.Event()
+        self.got_peers: dict[str, int] = {}
+        self.got_origin = 0
+        self._parts = parts
+        self._inbox: deque[ev.Event] = deque()
+        self._busy = False
+        self._advanced = trio.Event()
+        self._rearm = trio.Event()
+        self._timer_at: float | None = None
+        self._prepared = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._requests: dict[int, trio.CancelScope] = {}
+        self._origin: trio.CancelScope | None = None
+        self._next_reader = 1
+        self.readers = 0
+
+    # ── for the engine and the readers ─────────────────────────────────────────────────────────────
+
+    @property
+    def layout(self) -> Layout | None:
+        """The blob's chunks, once its size is known."""
+        return self.swarm.layout
+
+    async def changed(self) -> None:
+        """Wait until something changed since the call."""
+        await self._advanced.wait()
+
+    def join(self, start: int, stop: int, *, background: bool) -> int:
+        """Enter a reader; gives its number."""
+        number, self._next_reader = self._next_reader, self._next_reader + 1
+        self.readers += 1
+        self.post(ev.ReaderJoined(number, start, stop, background))
+        return number
+
+    def seek(self, reader: int, start: int, stop: int) -> None:
+        """A reader reads another range from now on."""
+        self.post(ev.ReaderJoined(reader, start, stop))
+
+    def moved(self, reader: int, position: int) -> None:
+        """A reader has taken the bytes before ``position``."""
+        self.post(ev.ReaderMoved(reader, position))
+
+    def leave(self, reader: int) -> None:
+        """Take a reader out."""
+        self.post(ev.ReaderLeft(reader))
+        self.readers -= 1
+
+    def readable(self, index: int) -> bool:
+        """Whether a client may have a chunk now."""
+        if self.proven:
+            return True
+        return self._parts.stream and self.swarm.readable(index)
+
+    def post(self, event: ev.Event) -> None:
+        """Tell the swarm of an event and perform what it answers; from the trio loop, never blocks."""
+        self._inbox.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                for action in self.swarm.handle(self._inbox.popleft(), trio.current_time()):
+                    self._perform(action)
+        finally:
+            self._busy = False
+        self._arm()
+
+    async def run(self) -> None:
+        """Go on until the blob is in the store, or the swarm failed or dissolved.
+
+        The partial blob is let go at the end; readers keep descriptors of their own.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._timer)
+                for action in self.swarm.start(trio.current_time()):
+                    self._perform(action)
+                self._arm()
+                await self.ended.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._nursery = None
+            self.swarm.over = True
+            self._parts.discovery.unwant(self.wanted.digest)
+            self._parts.holdings.end(self.wanted.digest)
+            if self.partial is not None:
+                with trio.CancelScope(shield=True):
+                    await self.partial.close()
+            if not self.proven and self.error is None:
+                self.error = PeerError(str(self.wanted.digest), "the download was stopped")
+            self.ended.set()
+            self._wake()
+
+    # ── actions ────────────────────────────────────────────────────────────────────────────────────
+
+    def _perform(self, action: act.Action) -> None:
+        if self._nursery is None:
+            return
+        start = self._nursery.start_soon
+        digest = self.wanted.digest
+        match action:
+            case act.Request():
+                start(self._request, action)
+            case act.Advance():
+                self._advance()
+            case act.Cancel(request=request):
+                scope = self._requests.pop(request, None)
+                if scope is not None:
+                    scope.cancel()
+            case act.Adopt(midstates=midstates):
+                assert self.partial is not None
+                self.partial.adopt(midstates)
+                self._parts.holdings.changed(digest)
+            case act.Link(provider=provider):
+                self._parts.links.subscribe(provider, digest, lambda: self.swarm.lists.adopted, self.post)
+            case act.Unlink(provider=provider):
+                self._parts.links.unsubscribe(provider, digest)
+            case act.Prepare(size=size):
+                start(self._prepare, size)
+            case act.Seek(lease=lease, unreachable=unreachable):
+                size = self.layout.size if self.layout is not None else 0
+                self._parts.discovery.want(digest, size, lease=lease, unreachable=unreachable, sink=self.post)
+            case act.OpenOrigin(first=first, epoch=epoch):
+                self._parts.statistics.leases_taken += 1
+                self._origin = trio.CancelScope()
+                start(self._stream, first, epoch, self._origin)
+            case act.CloseOrigin(epoch=epoch, done=done):
+                if self._origin is not None:
+                    self._origin.cancel()
+                    self._origin = None
+                if epoch:
+                    self._parts.leases.release(digest, epoch, done=done)
+            case act.Relink(midstates=midstates):
+                start(self._relink, midstates)
+            case act.Accuse(provider=provider, offence=offence, chunk=chunk):
+                self._parts.accuse(provider, offence, chunk, digest)
+            case act.Finish():
+                start(self._finish)
+            case act.Fail(error=error, discard=discard):
+                start(self._fail, error, discard)
+            case act.Dissolve():
+                self.ended.set()
+
+    def _advance(self) -> None:
+        assert self.layout is not None
+        assert self.swarm.have is not None
+        self._parts.holdings.changed(self.wanted.digest)
+        held = len(self.swarm.have)
+        self._parts.discovery.announce(Holding(str(self.wanted.digest), self.layout.size, held, False))
+        self._wake()
+
+    def _wake(self) -> None:
+        self._advanced.set()
+        self._advanced = trio.Event()
+
+    # ── tasks ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def _prepare(self, size: int) -> None:
+        try:
+            partial = await self._parts.store.open_partial(self.wanted.digest, size)
+        except (StoreError, VerificationError) as error:
+            self.post(ev.StoreFailed(error))
+            return
+        self.partial = partial
+        self._prepared.set()
+        self.post(ev.Prepared(partial.have.to_bytes(), partial.midstates))
+        self._parts.holdings.begin(partial)
+        self._wake()
+
+    async def _request(self, action: act.Request) -> None:
+        scope = self._requests[action.request] = trio.CancelScope()
+        with scope:
+            try:
+                event = await self._take(action)
+            except StoreError as error:
+                event = ev.StoreFailed(error)
+            except OriginError as error:
+                self.post(ev.RequestFailed(action.request, str(error)))
+                event = _origin_failed(error)
+            except PeerError as error:
+                event = ev.RequestFailed(
+                    action.request,
+                    str(error),
+                    stalled=isinstance(error, StalledError),
+                    unmet=isinstance(error, UnmetError),
+                )
+            self._requests.pop(action.request, None)
+            self.post(event)
+
+    async def _take(self, action: act.Request) -> ev.Event:
+        """Get a request's chunks, verify and write them in one hop, and tell which hold."""
+        assert self.layout is not None
+        assert self.partial is not None
+        digest, layout = self.wanted.digest, self.layout
+        start, stop = layout.offset(action.first), layout.offset(action.first + action.count)
+        statistics = self._parts.statistics
+        async with self._parts.buffers.take(stop - start) as buffer:
+            sent = trio.current_time()
+            if action.provider is None:
+                await self._parts.read_origin(self.wanted, start, stop, buffer)
+                statistics.received_origin += stop - start
+            elif stop > start:
+                address = (action.provider.host, action.provider.port)
+                async with self._parts.client.get(address, digest, start, stop) as body:
+                    await body.read_into(buffer)
+                statistics.received_peers += stop - start
+            held = tuple(await self.partial.write(action.first, buffer))
+            refused = tuple(
+                hashlib.sha256(
+                    buffer[layout.offset(index) - start : layout.offset(index + 1) - start]
+                ).digest()
+                for index, good in enumerate(held, action.first)
+                if not good
+            )
+        good = sum(layout.length(i) for i, ok in enumerate(held, action.first) if ok)
+        self._count(action.provider.node if action.provider is not None else None, good)
+        statistics.chunks_verified += sum(held)
+        statistics.chunks_refused += len(refused)
+        seconds = trio.current_time() - sent
+        return ev.ChunksTaken(action.request, action.first, held, seconds, last=True, refused=refused)
+
+    async def _stream(self, first: int, epoch: int, scope: trio.CancelScope) -> None:
+        with scope:
+            try:
+                event = await stream_origin(self, self._parts, first, epoch, self._prepared)
+            except OriginError as error:
+                event = _origin_failed(error)
+            except StoreError as error:
+                event = ev.StoreFailed(error)
+            if event is not None:
+                self.post(event)
+
+    def appended(self, first: int, count: int, size: int) -> None:
+        """Count chunks that the origin's stream brought, and tell the swarm."""
+        assert self.partial is not None
+        self._parts.statistics.chunks_verified += count
+        self._count(None, size)
+        self.post(ev.OriginAppended(first, count, self.partial.midstates))
+
+    async def _relink(self, midstates: Midstates) -> None:
+        assert self.partial is not None
+        try:
+            await self.partial.relink(midstates)
+        except StoreError as error:
+            self.post(ev.StoreFailed(error))
+            return
+        self._parts.holdings.changed(self.wanted.digest)
+        self.post(ev.Relinked(self.partial.have.to_bytes()))
+
+    async def _finish(self) -> None:
+        """Release the last chunk, then commit: readers need not wait for the disk."""
+        assert self.partial is not None
+        digest = self.wanted.digest
+        links = self.swarm.settings.links
+        if links:
+            self.proven = True
+            self._wake()
+        try:
+            with trio.CancelScope(shield=True):
+                stored = await self.partial.commit()
+        except (StoreError, VerificationError) as error:
+            log.exception("blob not kept", digest=str(digest), error=str(error))
+            self._parts.statistics.swarms_failed += 1
+            if not links:
+                self.error = error
+            self._wake()
+            self.ended.set()
+            return
+        self.proven = self.stored = True
+        self._parts.statistics.swarms_done += 1
+        self._parts.discovery.announce(Holding(str(digest), stored.size, self.partial.layout.count, True))
+        log.debug("blob complete", digest=str(digest), size=stored.size)
+        self.ended.set()
+
+    async def _fail(self, error: Exception, discard: bool) -> None:
+        self.error = error
+        self._parts.statistics.swarms_failed += 1
+        cause = str(error) if isinstance(error, RemoraError) else repr(error)
+        log.warning("download failed", digest=str(self.wanted.digest), error=cause)
+        self._wake()
+        self.ended.set()
+        if discard and self.partial is not None:
+            with trio.CancelScope(shield=True):
+                await self.partial.discard()
+
+    async def _timer(self) -> None:
+        while True:
+            at = self._timer_at = self.swarm.next_deadline()
+            with trio.move_on_at(at if at is not None else float("inf")) as scope:
+                await self._rearm.wait()
+                self._rearm = trio.Event()
+            if scope.cancelled_caught:
+                self._timer_at = None
+                self.post(ev.Tick())
+
+    def _arm(self) -> None:
+        """Wake the timer where the next deadline came nearer."""
+        due = self.swarm.next_deadline()
+        if due is not None and (self._timer_at is None or due < self._timer_at):
+            self._rearm.set()
+
+    def _count(self, peer: str | None, size: int) -> None:
+        if peer is None:
+            self.got_origin += size
+        else:
+            self.got_peers[peer] = self.got_peers.get(peer, 0) + size
+        for sources in self.sources:
+            if peer is None:
+                sources.origin += size
+            else:
+                sources.peers += size
+
+
+def _origin_failed(error: OriginError) -> ev.OriginFailed:
+    final = isinstance(error, OriginNotFoundError | OriginDeniedError | OriginProtocolError)
+    retry_after = error.retry_after if isinstance(error, OriginLimitedError) else 0.0
+    return ev.OriginFailed(error, final, retry_after)

@@ -1,0 +1,115 @@
+"""The peer port: ranges of complete and growing blobs to other nodes, and the exchange's WebSocket."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from p2p.core.oci.digest import Digest
+from p2p.core.oci.error import RegistryError
+from p2p.net.message import Content, FileSpan, Request, Response, Takeover
+from p2p.net.ranged import ranged_response
+from p2p.transfer.links import PATH
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from p2p.store.api import Store
+    from p2p.transfer.api import TransferStatistics
+    from p2p.transfer.holdings import Holdings
+    from p2p.transfer.links import Links
+
+BLOBS = "/p2p/v1/blobs/"
+
+
+class Seeder:
+    """The handler of the peer port. At most ``uploads`` answers under way; beyond, 503."""
+
+    def __init__(
+        self, store: Store, holdings: Holdings, links: Links, statistics: TransferStatistics, uploads: int
+    ) -> None:
+        self._store = store
+        self._holdings = holdings
+        self._links = links
+        self._statistics = statistics
+        self._uploads = uploads
+        self._under_way = 0
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request of a peer."""
+        if request.method == "GET" and request.path == PATH:
+            return Response(101, body=Takeover(self._links.accept))
+        if request.method != "GET" or not request.path.startswith(BLOBS):
+            return _plain(404, "this is a peer port; the registry listens elsewhere")
+        try:
+            digest = Digest.parse(request.path[len(BLOBS) :])
+        except RegistryError as error:
+            return _plain(400, str(error))
+        if self._under_way >= self._uploads:
+            return Response(503, ((b"retry-after", b"1"),), Content(b"all upload slots are taken"))
+        partial = self._holdings.growing(digest)
+        if partial is not None:
+            return self._growing(request, digest)
+        return self._complete(request, digest)
+
+    def _complete(self, request: Request, digest: Digest) -> Response:
+        stored = self._store.find(digest)
+        if stored is None:
+            return _plain(404, f"{digest} is not here")
+        try:
+            opened = self._store.open(digest)
+            fd = opened.__enter__()
+        except KeyError:
+            return _plain(404, f"{digest} is not here")
+
+        def done() -> None:
+            opened.__exit__(None, None, None)
+
+        return self._ranged(request, fd, stored.size, done)
+
+    def _growing(self, request: Request, digest: Digest) -> Response:
+        """Give chunks of a partial blob, where every chunk of the range holds."""
+        partial = self._holdings.growing(digest)
+        assert partial is not None
+        span = _single(request)
+        layout = partial.layout
+        if span is None or span[1] > layout.size:
+            return _plain(416, "a growing blob is given by single ranges within it")
+        if any(index not in partial.have for index in layout.covering(*span)):
+            return _plain(404, "not every chunk of the range is here yet")
+        # The file outlives a commit, and a discard unlinks it only: a duplicate descriptor stays good.
+        fd = os.dup(partial.fd)
+
+        def done() -> None:
+            os.close(fd)
+
+        return self._ranged(request, fd, layout.size, done)
+
+    def _ranged(self, request: Request, fd: int, size: int, done: Callable[[], None]) -> Response:
+        self._under_way += 1
+
+        def close() -> None:
+            self._under_way -= 1
+            done()
+
+        async def parts(start: int, stop: int) -> AsyncIterator[FileSpan]:
+            yield FileSpan(fd, start, stop - start)
+            self._statistics.sent_peers += stop - start
+
+        return ranged_response(request, size, (), parts, close=close, content_type="application/octet-stream")
+
+
+def _single(request: Request) -> tuple[int, int] | None:
+    """Read ``Range: bytes=a-b`` as [a, b+1): the one form that our own client sends."""
+    header = request.header(b"range") or ""
+    unit, _, span = header.partition("=")
+    first, dash, last = span.partition("-")
+    if unit != "bytes" or not dash or not first.isdecimal() or not last.isdecimal() or len(span) > 40:
+        return None
+    return (int(first), int(last) + 1) if int(first) <= int(last) else None
+
+
+def _plain(status: int, text: str) -> Response:
+    return Response(
+        status, ((b"content-type", b"text/plain; charset=utf-8"),), Content(text.encode() + b"\n")
+    )
