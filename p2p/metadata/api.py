@@ -49,6 +49,10 @@ class TagRecords(Protocol):
         """Create or move a tag; its digest counts as linked to the repository from then on."""
         ...
 
+    async def remove_tag(self, repository: Repository, tag: str) -> None:
+        """Remove a tag if it is there; what it pointed to stays linked."""
+        ...
+
     async def tags(self, repository: Repository, n: int, last: str = "") -> list[str]:
         """Give up to ``n`` tags after ``last``, in ASCII order."""
         ...

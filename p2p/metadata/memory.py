@@ -32,6 +32,13 @@ class MemoryMetadata:
         )
         self._tags.setdefault(repository, {})[tag] = row
 
+    async def remove_tag(self, repository: Repository, tag: str) -> None:
+        """Remove a tag if it is there."""
+        tags = self._tags.get(repository, {})
+        tags.pop(tag, None)
+        if not tags:
+            self._tags.pop(repository, None)
+
     async def tags(self, repository: Repository, n: int, last: str = "") -> list[str]:
         """Give up to ``n`` tags after ``last``, in ASCII order."""
         return sorted(name for name in self._tags.get(repository, {}) if name > last)[:n]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
-from sqlalchemy import create_engine, event, insert, select, text
+from sqlalchemy import create_engine, delete, event, insert, select, text
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -66,6 +66,9 @@ class _Hot(Generic[K, V]):
         if len(self._kept) > self._room:
             self._kept.popitem(last=False)
 
+    def drop(self, key: K) -> None:
+        self._kept.pop(key, None)
+
     def fill(self, key: K, value: V) -> V:
         """Keep what was read, unless a write that ended meanwhile has left something newer."""
         newer = self._kept.get(key)
@@ -98,6 +101,12 @@ class SqlMetadata:
         kept = await self._do(lambda: self._write_tag(repository, tag, row))
         self._links.put((repository, row.digest), kept)
         self._tags.put((repository, tag), row)
+
+    async def remove_tag(self, repository: Repository, tag: str) -> None:
+        """Remove a tag if it is there."""
+        self._tags.drop((repository, tag))
+        await self._do(lambda: self._delete_tag(repository, tag))
+        self._tags.drop((repository, tag))  # what a reader put there while the row was going
 
     async def tags(self, repository: Repository, n: int, last: str = "") -> list[str]:
         """Give up to ``n`` tags after ``last``, in ASCII order."""
@@ -190,6 +199,12 @@ class SqlMetadata:
             .on_conflict_do_update(index_elements=["repository", "name"], set_=values)
         )
         return kept
+
+    def _delete_tag(self, repository: Repository, tag: str) -> None:
+        where = schema.tag.c
+        self._connection.execute(
+            delete(schema.tag).where(where.repository == self._repository(repository), where.name == tag)
+        )
 
     def _read_tags(self, repository: Repository, n: int, last: str) -> list[str]:
         where = schema.tag.c

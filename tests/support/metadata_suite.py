@@ -52,6 +52,18 @@ class MetadataSuite:
         for content in (b"old", b"new"):
             assert await metadata.describe(APP, Digest.of(content)) == blob(content, MANIFEST)
 
+    async def test_removed_tag_is_gone_and_its_manifest_still_reached(self, metadata: Metadata) -> None:
+        await metadata.put_tag(APP, "1", row())
+        await metadata.put_tag(APP, "2", row())
+        await metadata.remove_tag(APP, "1")
+        await metadata.remove_tag(APP, "none")
+        await metadata.remove_tag(OTHER, "1")
+        assert await metadata.tag(APP, "1") is None
+        assert await metadata.tags(APP, 9) == ["2"]
+        await metadata.remove_tag(APP, "2")
+        assert await metadata.repositories("docker.io", 9) == []
+        assert await metadata.reaches(APP, row().digest)
+
     async def test_link_is_of_one_repository_alone(self, metadata: Metadata) -> None:
         await metadata.link(APP, [blob(b"layer")])
         assert await metadata.reaches(APP, Digest.of(b"layer"))

@@ -1,0 +1,100 @@
+"""Proof that a repository reaches a digest: nothing is served only because its bytes are here.
+
+Sharing a cache between repositories without this lets whoever may read one repository read the content
+of all (CVE-2024-39897).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2p.core.oci.descriptor import Descriptor
+from p2p.core.oci.error import RegistryError
+from p2p.core.oci.manifest import MANIFEST_TYPES
+from p2p.discovery.api import KnownReference
+from p2p.errors import OriginError, OriginProtocolError
+from p2p.metadata.api import GENERIC
+from p2p.origin.api import Kind
+from p2p.registry.flights import Flights
+from p2p.registry.tags import described, unavailable
+from p2p.registry.upstreams import HOSTED
+
+if TYPE_CHECKING:
+    from p2p.config import TagSettings
+    from p2p.core.oci.digest import Digest
+    from p2p.core.oci.reference import Repository
+    from p2p.discovery.api import References
+    from p2p.metadata.api import Metadata
+    from p2p.registry.origins import OriginLookup
+
+
+class Access:
+    """Answers from metadata, else by one HEAD at the origin, shared by all who ask meanwhile."""
+
+    def __init__(
+        self,
+        *,
+        metadata: Metadata,
+        origins: OriginLookup,
+        references: References,
+        settings: TagSettings,
+    ) -> None:
+        self._metadata = metadata
+        self._origins = origins
+        self._references = references
+        self._settings = settings
+        self._flights: Flights[Descriptor] = Flights()
+
+    async def prove(self, repository: Repository, digest: Digest, kind: Kind) -> Descriptor:
+        """Give media type and size (0: not known) of a digest that the repository reaches.
+
+        Raises RegistryError (BLOB_UNKNOWN, MANIFEST_UNKNOWN) or OriginError where it does not, or where
+        that can't be told. What is linked as something else than a manifest is proven anew before it is
+        given as one: a layer may hold what looks like one (CVE-2021-41190).
+        """
+        known = await self._metadata.describe(repository, digest)
+        if known is not None and (kind is Kind.BLOB or known.media_type in MANIFEST_TYPES):
+            return known
+        if repository.registry == HOSTED:
+            code = "BLOB_UNKNOWN" if kind is Kind.BLOB else "MANIFEST_UNKNOWN"
+            raise RegistryError(code, f"hosted repository {repository.path} has no {digest}")
+        return await self._flights.ask(
+            (repository, digest, kind), lambda: self._ask(repository, digest, kind)
+        )
+
+    async def _ask(self, repository: Repository, digest: Digest, kind: Kind) -> Descriptor:
+        origin = self._origins.find(repository.registry)
+        try:
+            if kind is Kind.BLOB:
+                found = await origin.head_blob(repository.path, digest)
+                # Blobs have no media type of their own: what the origin says of it is about the transport.
+                found = Descriptor(media_type=GENERIC, digest=found.digest, size=found.size)
+            else:
+                found = await origin.head(repository.path, str(digest))
+        except OriginError as error:
+            if kind is Kind.BLOB or not unavailable(error):
+                raise
+            found = await self._from_peers(repository, digest, error)
+        else:
+            self._tell(repository, found, kind)
+        if found.digest != digest:
+            raise OriginProtocolError(
+                repository.registry,
+                f"asked for {digest} of {repository.path} it answered with {found.digest}",
+            )
+        await self._metadata.link(repository, (found,))
+        return found
+
+    def _tell(self, repository: Repository, found: Descriptor, kind: Kind) -> None:
+        """Let other nodes give this manifest by digest when the origin is gone."""
+        if kind is Kind.MANIFEST:
+            known = KnownReference(found.digest, found.media_type, found.size, age=0.0)
+            self._references.seen(str(repository), str(found.digest), known)
+
+    async def _from_peers(self, repository: Repository, digest: Digest, error: OriginError) -> Descriptor:
+        limit = self._settings.stale_if_error
+        if limit > 0 and self._settings.from_peers:
+            known = await self._references.find_reference(str(repository), str(digest))
+            if known is not None and known.age <= limit:
+                return described(known)
+        raise error

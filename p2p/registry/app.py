@@ -1,0 +1,181 @@
+"""The /v2/ front end: one request in, one answer out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, assert_never
+
+import structlog
+
+from p2p.core.oci.error import RegistryError
+from p2p.core.oci.route import (
+    METHODS,
+    BlobRoute,
+    CatalogRoute,
+    ExtensionRoute,
+    ManifestRoute,
+    ReferrersRoute,
+    Route,
+    TagsRoute,
+    UploadRoute,
+    UploadsRoute,
+    VersionRoute,
+    parse_route,
+)
+from p2p.errors import RemoraError
+from p2p.registry.access import Access
+from p2p.registry.api import RequestStatistics
+from p2p.registry.blobs import Blobs
+from p2p.registry.hosts import HostGuard
+from p2p.registry.lists import Lists
+from p2p.registry.manifests import Manifests
+from p2p.registry.pull import Puller
+from p2p.registry.replies import error_response, json_response
+from p2p.registry.tags import TagResolver
+from p2p.registry.upstreams import Upstreams
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from p2p.config import RegistrySettings, TagSettings, UpstreamSettings
+    from p2p.discovery.api import References
+    from p2p.metadata.api import Metadata
+    from p2p.net.message import Request, Response
+    from p2p.registry.hosted import Hosted
+    from p2p.registry.origins import OriginLookup
+    from p2p.store.api import Store
+    from p2p.transfer.api import Transfer
+
+log = structlog.get_logger(__name__)
+
+_READ: Final = ("GET", "HEAD")
+
+_NAMES: Final[Mapping[type[Route], str]] = {
+    VersionRoute: "version",
+    BlobRoute: "blob",
+    ManifestRoute: "manifest",
+    TagsRoute: "tags",
+    ReferrersRoute: "referrers",
+    UploadsRoute: "uploads",
+    UploadRoute: "upload",
+    CatalogRoute: "catalog",
+    ExtensionRoute: "extension",
+}
+
+_UNKNOWN: Final[Mapping[type[Route], str]] = {BlobRoute: "BLOB_UNKNOWN", ManifestRoute: "MANIFEST_UNKNOWN"}
+"""Code of what an upstream does not have, by route; NAME_UNKNOWN elsewhere."""
+
+_EXTENSIONS: Final = {
+    "extensions": [
+        {
+            "name": "_oci",
+            "description": "Discovery of extensions",
+            "url": "https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md",
+            "endpoints": ["_oci/ext/discover"],
+        }
+    ]
+}
+
+
+class Registry:
+    """The front end. ``upstreams`` is the whole closed list, the well-known ones included.
+
+    ``puller`` finds and reads manifests; prefetch uses it too. Never raises on a request, whatever is
+    in it: every RemoraError becomes an answer, until the first byte of a body is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: RegistrySettings,
+        tags: TagSettings,
+        upstreams: Mapping[str, UpstreamSettings],
+        transfer: Transfer,
+        store: Store,
+        metadata: Metadata,
+        origins: OriginLookup,
+        references: References,
+        hosted: Hosted,
+        statistics: RequestStatistics | None = None,
+    ) -> None:
+        self.statistics = RequestStatistics() if statistics is None else statistics
+        self.upstreams = Upstreams(upstreams, settings.default_upstream, hosted.names)
+        access = Access(metadata=metadata, origins=origins, references=references, settings=tags)
+        resolver = TagResolver(metadata=metadata, origins=origins, references=references, settings=tags)
+        self.puller = Puller(
+            transfer=transfer,
+            metadata=metadata,
+            tags=resolver,
+            access=access,
+            manifest_bytes=settings.manifest_bytes,
+        )
+        self._manifests = Manifests(
+            puller=self.puller,
+            store=store,
+            statistics=self.statistics,
+            first_byte_timeout=settings.first_byte_timeout,
+        )
+        self._blobs = Blobs(
+            transfer=transfer,
+            store=store,
+            access=access,
+            statistics=self.statistics,
+            first_byte_timeout=settings.first_byte_timeout,
+        )
+        self._guard = HostGuard(settings)
+        self._lists = Lists(metadata=metadata, origins=origins, referrers=hosted.referrers)
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request of the registry's port."""
+        route: Route | None = None
+        try:
+            self._guard.check(request)
+            route = parse_route(request.method, request.path, request.query)
+            response = await self._answer(request, route)
+        except RemoraError as error:
+            unknown = "NAME_UNKNOWN" if route is None else _UNKNOWN.get(type(route), "NAME_UNKNOWN")
+            response = error_response(error, unknown)
+            if response.status >= 500:
+                log.warning("request failed", path=request.path, status=response.status, cause=str(error))
+        name = "none" if route is None else _NAMES[type(route)]
+        self.statistics.requests[name, response.status] += 1
+        return response
+
+    async def _answer(self, request: Request, route: Route) -> Response:
+        if isinstance(route, VersionRoute):
+            return json_response(200, {})
+        if isinstance(route, CatalogRoute):
+            return await self._lists.catalog(route.n, route.last)
+        if isinstance(route, ExtensionRoute):
+            return _extension(request, route)
+        if request.method not in _READ or isinstance(route, UploadsRoute | UploadRoute):
+            raise _unsupported(request, route)
+        choice = self.upstreams.choose(route.name, route.namespace)
+        match route:
+            case BlobRoute():
+                return await self._blobs.answer(request, choice, route.digest)
+            case ManifestRoute():
+                return await self._manifests.answer(request, choice, tag=route.tag, digest=route.digest)
+            case TagsRoute():
+                return await self._lists.tags(choice, route.n, route.last)
+            case ReferrersRoute():
+                return await self._lists.referrers(choice, route.digest, route.artifact_type)
+            case _:
+                assert_never(route)
+
+
+def _extension(request: Request, route: ExtensionRoute) -> Response:
+    wanted = (route.name, route.extension, route.component, route.module, route.rest)
+    if wanted != (None, "_oci", "ext", "discover", ""):
+        raise RegistryError("UNSUPPORTED", "there is no such extension here", status=404)
+    if request.method not in _READ:
+        raise _unsupported(request, route)
+    return json_response(200, _EXTENSIONS)
+
+
+def _unsupported(request: Request, route: Route) -> RegistryError:
+    return RegistryError(
+        "UNSUPPORTED",
+        f"{request.method} of this path is not offered: this node serves pulls only",
+        {"allowed": [method for method in METHODS[type(route)] if method in _READ]},
+        mend="Push to the upstream registry itself",
+    )

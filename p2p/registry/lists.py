@@ -1,0 +1,108 @@
+"""Lists: tags and referrers (of the upstream, or of what is hosted), and the catalogue."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from p2p.core.oci.manifest import OCI_INDEX
+from p2p.core.oci.route import MAX_PAGE
+from p2p.errors import OriginProtocolError
+from p2p.net.message import Content, Response
+from p2p.registry.replies import VERSION, json_response, namespace_headers, next_link
+from p2p.registry.upstreams import HOSTED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from p2p.core.oci.descriptor import Descriptor
+    from p2p.core.oci.digest import Digest
+    from p2p.core.oci.reference import Repository
+    from p2p.metadata.api import TagRecords
+    from p2p.net.message import Header
+    from p2p.registry.origins import OriginLookup
+    from p2p.registry.upstreams import Choice
+
+_FILTERED: Final[tuple[str, str]] = ("oci-filters-applied", "artifactType")
+
+
+class Lists:
+    """The listing endpoints. ``referrers`` gives what is hosted here with a subject, in a stable order."""
+
+    def __init__(
+        self,
+        *,
+        metadata: TagRecords,
+        origins: OriginLookup,
+        referrers: Callable[[Repository, Digest], Sequence[Descriptor]],
+    ) -> None:
+        self._metadata = metadata
+        self._origins = origins
+        self._hosted_referrers = referrers
+
+    async def tags(self, choice: Choice, n: int | None, last: str | None) -> Response:
+        """Answer one page of tags; one more than asked is read to know whether there are more."""
+        if n == 0:
+            return json_response(200, {"name": choice.name, "tags": []}, namespace_headers(choice))
+        if choice.hosted:
+            size = MAX_PAGE if n is None else n
+            names = await self._metadata.tags(choice.repository, size + 1, last or "")
+            names, more = names[:size], len(names) > size
+        else:
+            names, more = await self._upstream_tags(choice, n, last)
+        headers = namespace_headers(choice)
+        if more and names:
+            page = next_link(choice, "tags/list", n=len(names) if n is None else n, last=names[-1])
+            headers = (*headers, page)
+        return json_response(200, {"name": choice.name, "tags": names}, headers)
+
+    async def _upstream_tags(self, choice: Choice, n: int | None, last: str | None) -> tuple[list[str], bool]:
+        where = choice.repository
+        fetched = await self._origins.find(where.registry).tags(where.path, n, last)
+        try:
+            document = json.loads(fetched.data)
+        except (ValueError, RecursionError) as error:
+            raise OriginProtocolError(where.registry, f"its tag list of {where.path} is not JSON") from error
+        names = document.get("tags") if isinstance(document, dict) else None
+        if names is None and isinstance(document, dict):
+            names = []  # what Go writes for a list that was never filled
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise OriginProtocolError(where.registry, f"its tag list of {where.path} holds no list of tags")
+        # The upstream's link names the upstream: ours leads the client back here, after the last tag seen.
+        return names, any(name == "link" for name, _ in fetched.headers)
+
+    async def referrers(self, choice: Choice, digest: Digest, artifact_type: str | None) -> Response:
+        """Answer the index of what refers to a digest: always the upstream's word, never an empty guess."""
+        headers: list[Header] = [VERSION, *namespace_headers(choice)]
+        if choice.hosted:
+            found = self._hosted_referrers(choice.repository, digest)
+            if artifact_type is not None:
+                found = [each for each in found if each.artifact_type == artifact_type]
+                headers.append((_FILTERED[0].encode(), _FILTERED[1].encode()))
+            index = {
+                "schemaVersion": 2,
+                "mediaType": OCI_INDEX,
+                "manifests": [each.to_json() for each in found],
+            }
+            data = json.dumps(index, separators=(",", ":")).encode("ascii")
+        else:
+            where = choice.repository
+            fetched = await self._origins.find(where.registry).referrers(where.path, digest, artifact_type)
+            data = fetched.data
+            headers += [
+                (name.encode(), _FILTERED[1].encode()) for name, _ in fetched.headers if name == _FILTERED[0]
+            ]
+        return Response(200, ((b"content-type", OCI_INDEX.encode()), *headers), Content(data))
+
+    async def catalog(self, n: int | None, last: str | None) -> Response:
+        """Answer one page of hosted repositories; what is cached of upstreams is nobody's catalogue."""
+        size = MAX_PAGE if n is None else n
+        paths = await self._metadata.repositories(HOSTED, size + 1, last or "") if size else []
+        paths, more = paths[:size], len(paths) > size
+        headers = (_catalog_link(size, paths[-1]),) if more else ()
+        return json_response(200, {"repositories": paths}, headers)
+
+
+def _catalog_link(n: int, last: str) -> Header:
+    # Repository names need no percent-encoding in a query.
+    return b"link", f'</v2/_catalog?n={n}&last={last}>; rel="next"'.encode("ascii")
