@@ -1,0 +1,164 @@
+"""Fit loose values (TOML, environment) to the settings' types, with errors that name the key.
+
+Where a setting is a size, a duration or a share, text with a unit is taken too.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, Final, get_origin
+
+import msgspec
+
+from p2p.cli.units import parse_duration, parse_share, parse_size
+from p2p.config import NodeSettings, UpstreamSettings
+from p2p.errors import ConfigError
+
+SIZES: Final = frozenset({"header_bytes", "manifest_bytes", "quota", "memory", "minimum_rate"})
+DURATIONS: Final = frozenset(
+    {
+        "header_timeout",
+        "idle_timeout",
+        "body_timeout",
+        "drain_timeout",
+        "first_byte_timeout",
+        "connect_timeout",
+        "read_timeout",
+        "max_age",
+        "stale_if_error",
+        "grace",
+    }
+)
+SHARES: Final = frozenset({"minimum_free", "high_water", "low_water"})
+
+Path = tuple[str, ...]
+StructType = type[msgspec.Struct]
+
+
+def dotted(path: Path) -> str:
+    """Write a key path as TOML does: ``upstreams."docker.io".url``."""
+    return ".".join(
+        f'"{part}"' if not part.replace("_", "").replace("-", "").isalnum() else part for part in path
+    )
+
+
+def fields(struct: StructType) -> dict[str, Any]:
+    """Name → type of a settings struct."""
+    return {field.name: field.type for field in msgspec.structs.fields(struct)}
+
+
+def suggest(name: str, known: Mapping[str, object]) -> str:
+    """Give the mend for an unknown key: the nearest one, or all of them."""
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(sorted(known))}"
+
+
+def is_struct(kind: object) -> bool:
+    """Whether a field's type is a table of its own."""
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def fit(raw: Mapping[str, object], source: str) -> dict[str, Any]:
+    """Check and convert one source's table; what it leaves out stays out.
+
+    Raises ConfigError with ``source`` and the key path for unknown keys and wrong types.
+    """
+    return _table(raw, NodeSettings, (), source)
+
+
+def _table(raw: Mapping[str, object], struct: StructType, path: Path, source: str) -> dict[str, Any]:
+    known = fields(struct)
+    fitted: dict[str, Any] = {}
+    for key, value in raw.items():
+        here = (*path, key)
+        if key not in known:
+            raise ConfigError(source, f"there is no setting {dotted(here)}", suggest(key, known))
+        kind = known[key]
+        if is_struct(kind):
+            fitted[key] = _table(_mapping(value, here, source), kind, here, source)
+        elif get_origin(kind) is dict:
+            fitted[key] = {
+                name: _table(_mapping(entry, (*here, name), source), UpstreamSettings, (*here, name), source)
+                for name, entry in _mapping(value, here, source).items()
+            }
+        else:
+            fitted[key] = _scalar(value, kind, here, source)
+    return fitted
+
+
+def _mapping(value: object, path: Path, source: str) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(source, f"{dotted(path)} must be a table, not {value!r}", f"Write [{dotted(path)}]")
+    return value
+
+
+def _unit(name: str) -> Callable[[str], int | float] | None:
+    if name in SIZES:
+        return parse_size
+    if name in DURATIONS:
+        return parse_duration
+    return parse_share if name in SHARES else None
+
+
+def _scalar(value: object, kind: Any, path: Path, source: str) -> object:
+    unit = _unit(path[-1])
+    try:
+        if unit is not None and isinstance(value, str):
+            value = unit(value)
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(source, f"{dotted(path)}: {error}", _example(kind)) from error
+
+
+def _example(kind: object) -> str:
+    if kind is bool:
+        return "Write true or false"
+    if kind is str:
+        return "Put it in quotes"
+    return 'Write a list of texts: ["a", "b"]' if get_origin(kind) is tuple else "Write a number"
+
+
+def fit_text(text: str, path: Path, source: str) -> dict[str, Any]:
+    """Convert one setting that came as text (environment, flags) to a table with that key alone.
+
+    Truth values: ``true``/``false``, ``1``/``0``, ``yes``/``no``, ``on``/``off``. Lists: commas between.
+    Tables: a TOML inline table.
+    """
+    value: object = text
+    kind: Any = NodeSettings
+    for index, part in enumerate(path):
+        if get_origin(kind) is dict:
+            kind = UpstreamSettings
+        elif is_struct(kind) and part in fields(kind):
+            kind = fields(kind)[part]
+        elif is_struct(kind):
+            raise ConfigError(
+                source, f"there is no setting {dotted(path[: index + 1])}", suggest(part, fields(kind))
+            )
+        else:
+            raise ConfigError(source, f"{dotted(path[:index])} is not a table", "Shorten the name")
+    if kind is bool:
+        truth = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False}
+        value = {**truth, "off": False}.get(text.strip().lower(), text)
+    elif get_origin(kind) is tuple:
+        value = [part.strip() for part in text.split(",") if part.strip()]
+    elif is_struct(kind) or get_origin(kind) is dict:
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(
+                source, f"not a TOML inline table: {error}", 'Write {name = "value"}'
+            ) from error
+    elif kind in (int, float) and _unit(path[-1]) is None:
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise ConfigError(
+                source, f"{dotted(path)}: {text!r} is not a number", "Write a number"
+            ) from error
+    nested: dict[str, object] = {path[-1]: value}
+    for part in reversed(path[:-1]):
+        nested = {part: nested}
+    return fit(nested, source)
