@@ -1,0 +1,82 @@
+"""Messages to bytes and back: msgpack arrays that begin with the message's tag.
+
+Reading goes in four steps, each of which can only be reached by what passed the one before: ``bounds``
+(sizes claimed), msgpack (bytes to builtins), msgspec (builtins to a message), ``validate`` (meaning).
+A newer sender may append fields to a message, which an older reader leaves out; a tag that is not known
+is refused, and so the protocol version in the hello is raised for a new message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import msgpack  # type: ignore[import-untyped]  # ships no types
+import msgspec
+from msgspec import Struct
+
+from p2p.core.wire.bounds import DEFAULT, Bounds, scan
+from p2p.core.wire.peer import PeerMessage
+from p2p.core.wire.tracker import FromTracker, ToTracker
+from p2p.core.wire.validate import validator
+from p2p.errors import RemoteError
+
+if TYPE_CHECKING:
+    from types import UnionType
+
+MAX_MESSAGE: Final = DEFAULT.message
+"""Bytes; the channel's own limit should be the same."""
+
+_CAUSE: Final = 200
+"""Characters of a cause: what is wrong with a message may quote it."""
+
+T = TypeVar("T")
+
+
+class WireError(RemoteError):
+    """Bytes that are no message of the expected kind, or a message too large to send."""
+
+
+def encode(message: Struct, bounds: Bounds = DEFAULT) -> bytes:
+    """Write a message; WireError for one that a reader with the same bounds would refuse."""
+    builtins = msgspec.to_builtins(message, builtin_types=(bytes,))
+    # Text from elsewhere (a reason, a file's name) may hold lone surrogates, which UTF-8 has not.
+    data: bytes = msgpack.packb(builtins, unicode_errors="replace")
+    try:
+        scan(data, bounds)
+    except ValueError as error:
+        raise WireError(f"message {type(message).__name__}", f"can't be sent: {error}") from error
+    return data
+
+
+class Codec(Generic[T]):
+    """Reads the messages of one direction of one channel; writing needs only ``encode``."""
+
+    def __init__(self, union: UnionType | type[Struct], bounds: Bounds = DEFAULT) -> None:
+        self._union = union
+        self._bounds = bounds
+        self._validate = validator(union)
+
+    def decode(self, data: bytes | bytearray | memoryview) -> T:
+        """Read one message; whatever is wrong with the bytes, it is a WireError that says what."""
+        try:
+            scan(data, self._bounds)
+            builtins = msgpack.unpackb(data)
+            message: Any = msgspec.convert(builtins, self._union, builtin_types=(bytes,))
+            self._validate(message)
+        # UnpackException is msgpack's other root; ValidationError of msgspec is a ValueError.
+        except (ValueError, msgpack.UnpackException) as error:
+            raise WireError("message", str(error)[:_CAUSE]) from error
+        result: T = message
+        return result
+
+
+def decoder(union: UnionType | type[Struct], bounds: Bounds = DEFAULT) -> Callable[[bytes], Any]:
+    """Give the reading half for a union of messages, untyped."""
+    codec: Codec[Any] = Codec(union, bounds)
+    return codec.decode
+
+
+PEER: Final[Codec[PeerMessage]] = Codec(PeerMessage)
+TO_TRACKER: Final[Codec[ToTracker]] = Codec(ToTracker)
+FROM_TRACKER: Final[Codec[FromTracker]] = Codec(FromTracker)
