@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from p2p.core.swarm.chunks import Layout
     from p2p.origin.api import OriginBody
+    from p2p.store.api import Partial
     from p2p.transfer.parts import Parts
     from p2p.transfer.runner import Runner
 
@@ -83,7 +84,7 @@ async def _pump(
         async for index, count, stack, buffer in receive:
             async with stack:
                 try:
-                    matches = await partial.append(index, buffer)
+                    matches = await _take_in_order(partial, index, buffer)
                 except StoreError as error:
                     failures.append(error)
             if failures or not matches:
@@ -97,6 +98,22 @@ async def _pump(
     if failures:
         raise failures[0]
     return None if matches else ev.OriginMismatch()
+
+
+async def _take_in_order(partial: Partial, first: int, buffer: memoryview) -> bool:
+    """Write chunks from the origin; False where they contradict the list or the digest.
+
+    Peers may have extended the list past the stream meanwhile: along it the links are checked, behind
+    its end they are made.
+    """
+    layout, known = partial.layout, partial.midstates.length
+    along = max(0, min(known - first, layout.last - first))
+    if along:
+        size = layout.length(first, along)
+        if not all(await partial.write(first, buffer[:size])):
+            return False
+        first, buffer = first + along, buffer[size:]
+    return await partial.append(first, buffer) if len(buffer) or not layout.size else True
 
 
 class _Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -106,10 +105,15 @@ class Runner:
         return self._parts.stream and self.swarm.readable(index)
 
     def post(self, event: ev.Event) -> None:
-        """Tell the swarm of an event and perform what it answers; from the trio loop, never blocks."""
+        """Tell the swarm of an event and perform what it answers; from the trio loop, never blocks.
+
+        Events from before ``run`` wait for it.
+        """
         self._inbox.append(event)
-        if self._busy:
-            return
+        if not self._busy and self._nursery is not None:
+            self._work()
+
+    def _work(self) -> None:
         self._busy = True
         try:
             while self._inbox:
@@ -130,7 +134,7 @@ class Runner:
                 nursery.start_soon(self._timer)
                 for action in self.swarm.start(trio.current_time()):
                     self._perform(action)
-                self._arm()
+                self._work()
                 await self.ended.wait()
                 nursery.cancel_scope.cancel()
         finally:
@@ -260,19 +264,12 @@ class Runner:
                     await body.read_into(buffer)
                 statistics.received_peers += stop - start
             held = tuple(await self.partial.write(action.first, buffer))
-            refused = tuple(
-                hashlib.sha256(
-                    buffer[layout.offset(index) - start : layout.offset(index + 1) - start]
-                ).digest()
-                for index, good in enumerate(held, action.first)
-                if not good
-            )
         good = sum(layout.length(i) for i, ok in enumerate(held, action.first) if ok)
         self._count(action.provider.node if action.provider is not None else None, good)
         statistics.chunks_verified += sum(held)
-        statistics.chunks_refused += len(refused)
+        statistics.chunks_refused += held.count(False)
         seconds = trio.current_time() - sent
-        return ev.ChunksTaken(action.request, action.first, held, seconds, last=True, refused=refused)
+        return ev.ChunksTaken(action.request, action.first, held, seconds, last=True)
 
     async def _stream(self, first: int, epoch: int, scope: trio.CancelScope) -> None:
         with scope:

@@ -132,8 +132,6 @@ class ChunksTaken:
     held: tuple[bool, ...]
     seconds: float
     last: bool
-    refused: tuple[bytes, ...] = ()
-    """SHA-256 of the bytes of each chunk that did not hold, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,9 @@ class Lists:
         return True
 
     def appended(self, midstates: Midstates) -> None:
-        """The origin's stream extended the list."""
-        self.adopted = midstates
+        """The origin's stream went on under this list, extending it or along it."""
+        if midstates.length > self.adopted.length:
+            self.adopted = midstates
 
     def change(self, to: Midstates, peers: Iterable[Peer], *, fell: bool) -> None:
         """Go by another list; ``fell``: the present one is proven false."""

@@ -35,6 +35,11 @@ class OriginTurn:
         self.given_up: Exception | None = None
         self._attempts = 0
 
+    @property
+    def deadline(self) -> float | None:
+        """When the next try at the origin is due."""
+        return self.retry_at if self.granted and not self.streaming else None
+
     def planned(self, event: ev.Planned, now: float) -> None:  # noqa: ARG002
         """Take what discovery says of the lease."""
         match event.lease:
@@ -127,7 +132,8 @@ class OriginTurn:
         if swarm.layout is None or swarm.have is None:
             return False
         missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
-        return any(peer.have is not None and peer.have.bits & missing for peer in swarm.peers.values())
+        helpers = (peer for peer in swarm.peers.values() if peer.have is not None and not peer.dissent)
+        return any(peer.have.bits & missing for peer in helpers if peer.have is not None)
 
     def _fill_holes(self, swarm: Swarm, now: float) -> None:
         assert swarm.layout is not None

@@ -90,7 +90,6 @@ class Swarm:
         self.rarity_stale = True
         self._schedule = Schedule(self, rng)
         self._failed: dict[str, float] = {}
-        self._suspect: dict[tuple[int, bytes], str] = {}
         self._sought = float("-inf")
         self._progress = 0.0
         self._out: list[act.Action] = []
@@ -100,7 +99,7 @@ class Swarm:
     def start(self, now: float) -> list[act.Action]:
         """Begin: open the partial where the size is known, and ask discovery."""
         self._progress = now
-        self.readers.lonely = now
+        self.readers.lonely = None if self.readers.active else now
         if self.layout is not None:
             self._out.append(act.Prepare(self.layout.size))
         self._seek(now)
@@ -120,11 +119,8 @@ class Swarm:
         if self.over:
             return None
         times = [self.readers.ends(self.settings.grace)]
-        if not self.closed:
-            times.append(self._schedule.next_late())
-            times.append(self.turn.retry_at)
-            stalled_for = STALL if self._sought < self._progress + STALL else PATIENCE
-            times.append(max(self._progress + stalled_for, self._sought + SEEK_EVERY))
+        if not self.relinking:
+            times += (self._schedule.next_late(), self.turn.deadline, self._stuck_at())
         return min((at for at in times if at is not None), default=None)
 
     # ── what others may ask ────────────────────────────────────────────────────────────────────────
@@ -328,12 +324,13 @@ class Swarm:
         peer = self.peers.get(pending.peer)
         self.requests.taken(event.request, len(event.held))
         fresh: list[int] = []
-        refused = iter(event.refused)
         for index, held in enumerate(event.held, event.first):
             if held and self.have.add(index):
                 fresh.append(index)
             elif not held:
-                self._refused(peer, index, next(refused, b""), now)
+                self._refused(peer, index, now)
+                if self.relinking or self.over:
+                    return
         if event.last:
             self.requests.end(event.request)
             self.requests.timed(event.seconds)
@@ -354,19 +351,18 @@ class Swarm:
                 if all(i in self.have for i in self.requests.pending[other].missing):
                     self._cancel(other)
 
-    def _refused(self, peer: Peer | None, index: int, fingerprint: bytes, now: float) -> None:
-        """Count a chunk that failed against the list that its sender commits to."""
-        sender = peer.provider.node if peer is not None else act.ORIGIN
-        earlier = self._suspect.setdefault((index, fingerprint), sender)
-        if not self.lists.own and (earlier != sender or sender == act.ORIGIN):
-            # The same bytes from two independent sources, or from the origin: the list is guilty.
-            self._list_fell(now)
-        elif peer is not None:
+    def _refused(self, peer: Peer | None, index: int, now: float) -> None:
+        """Count a chunk that failed against the list that its sender commits to.
+
+        A peer is guilty by that alone: an honest one holds no chunk whose link does not hold. Two peers
+        with the same wrong bytes prove nothing against the list, they may be one. The origin does.
+        """
+        if peer is not None:
             self._accuse(peer, "a chunk that fails against its own list", index, now)
+        elif self.lists.own:
+            self._origin_mismatch(now)
         else:
-            self._origin_failed(
-                ev.OriginFailed(PeerError(str(self.digest), "the origin sent other bytes"), final=True), now
-            )
+            self._list_fell(now)
 
     def _request_failed(self, event: ev.RequestFailed, now: float) -> None:
         pending = self.requests.end(event.request)
@@ -468,7 +464,6 @@ class Swarm:
         self.lists.change(to, self.peers.values(), fell=fell)
         self.relinking = True
         self.credit = 4
-        self._suspect.clear()
         self._out.append(act.Relink(self.lists.adopted))
 
     # ── after every event ──────────────────────────────────────────────────────────────────────────
@@ -513,7 +508,8 @@ class Swarm:
             self._cancel(request)
         self.turn.finish(self._out)
         for peer in list(self.peers.values()):
-            if peer.dissent and peer.complete:
+            false = peer.states is not None and not peer.states.agrees(self.lists.adopted)
+            if peer.dissent and peer.complete and false:
                 # Whoever has the whole blob has proven its list; this one can't have.
                 self._out.append(act.Accuse(peer.provider, "a false midstate list", -1))
         self._unlink_all("complete")
@@ -532,19 +528,33 @@ class Swarm:
         lease = self.turn.allowed and self.turn.given_up is None
         self._out.append(act.Seek(lease, frozenset(self._failed)))
 
+    def _stuck_at(self) -> float | None:
+        """When it is time to ask discovery again, or to lose patience."""
+        if self.turn.streaming or self.turn.granted:
+            return None
+        if self._alone or self._sought < self._progress + STALL:
+            wait = self._sought if self._alone else self._progress + STALL
+        else:
+            wait = self._progress + PATIENCE
+        return max(wait, self._sought + SEEK_EVERY)
+
+    @property
+    def _alone(self) -> bool:
+        return not self.peers and not self.turn.held_elsewhere
+
     def _seek_if_stuck(self, now: float) -> None:
-        if self.turn.streaming or self.turn.granted or now < self._sought + SEEK_EVERY:
+        at = self._stuck_at()
+        if at is None or now < at:
             return
-        alone = not self.peers and not self.turn.held_elsewhere
-        if alone or (now >= self._progress + STALL and self._sought < self._progress + STALL):
+        if now < self._progress + PATIENCE:
             self._seek(now)
-        elif now >= self._progress + PATIENCE:
-            if self.turn.allowed and self.turn.given_up is None:
-                self.turn.claim(now)
-                self.turn.take(self, now)
-            elif not self.requests.pending:
-                self._fail(self.turn.given_up or self._nobody())
-            self._progress = now
+            return
+        self._progress = now
+        if self.turn.allowed and self.turn.given_up is None:
+            self.turn.claim(now)
+            self.turn.take(self, now)
+        elif not self.requests.pending:
+            self._fail(self.turn.given_up or self._nobody())
 
     def _nobody(self) -> PeerError:
         return PeerError(
