@@ -486,17 +486,12 @@ class Swarm:
         self._seek_if_stuck(now)
 
     def _outvoted(self) -> bool:
-        """Whether another list has more behind it, or the adopted one nobody who could go on with it."""
-        if self.lists.own or self.have is None or self.layout is None or self.turn.streaming:
+        """Whether another list has more peers behind it than the adopted one; where neither is proven."""
+        if self.lists.own or self.have is None or self.turn.streaming:
             return False
         best = self.lists.best_dissent(self.peers.values())
-        if best is None:
-            return False
-        missing = ~self.have.bits & ((1 << self.layout.count) - 1)
-        behind = [p for p in self.peers.values() if not p.dissent and p.length]
-        if best[1] > len(behind):
-            return True
-        return not any(self.offered_by(p) & missing for p in behind) and not self.requests.pending
+        behind = sum(1 for p in self.peers.values() if not p.dissent and p.length)
+        return best is not None and best[1] > behind
 
     def _close_if_whole(self) -> bool:
         if self.closed or self.have is None or self.layout is None or not self.have.complete:
