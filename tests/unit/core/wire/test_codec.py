@@ -178,7 +178,7 @@ def test_a_decoder_for_any_union() -> None:
 
 
 def test_too_much_is_not_sent() -> None:
-    with pytest.raises(WireError, match="Intent: can.t be sent"):
+    with pytest.raises(WireError, match="Intent: can't be sent"):
         encode(Intent("job", ("x",) * 70_000))
     with pytest.raises(WireError, match="limit"):
         encode(State(D, 1, complete=False, have=bytes(MAX_MESSAGE)))

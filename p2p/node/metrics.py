@@ -1,0 +1,184 @@
+"""Prometheus metrics, read from the parts' own statistics when they are scraped: nothing is counted twice.
+
+Names begin with ``remora_`` and hold their unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from p2p.net.roster import ServerStatistics
+    from p2p.registry.api import RequestStatistics
+    from p2p.store.api import StoreStatistics
+    from p2p.transfer.api import TransferStatistics
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+"""Content-Type of what ``Metrics.render`` gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Where the figures come from; each is called once a scrape, on the trio loop, and must not block.
+
+    ``discovery`` gives each way of finding providers by its name, and whether it is connected.
+    """
+
+    transfer: Callable[[], TransferStatistics]
+    store: Callable[[], StoreStatistics]
+    requests: Callable[[], RequestStatistics]
+    discovery: Callable[[], Mapping[str, bool]]
+    servers: Callable[[], Mapping[str, ServerStatistics]] = field(default=dict)
+    """Each listener by its name."""
+
+
+class NodeCollector(Collector):
+    """Turns the readings into metrics."""
+
+    def __init__(self, readings: Readings, *, node: str, version: str) -> None:
+        self._readings = readings
+        self._node = node
+        self._version = version
+
+    def describe(self) -> Iterator[Metric]:
+        """Name nothing in advance, so that registering it reads nothing."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read everything now."""
+        yield _gauge("build_info", "What runs here.", {(self._version, self._node): 1}, "version", "node")
+        transfer, requests = self._readings.transfer(), self._readings.requests()
+        yield _counter(
+            "sent_bytes",
+            "Bytes of content sent, by whom they went to.",
+            {("peers",): transfer.sent_peers, ("clients",): requests.sent},
+            "to",
+        )
+        yield from _transfer(transfer)
+        yield from _requests(requests)
+        yield from _store(self._readings.store())
+        yield from _servers(self._readings.servers())
+        yield _gauge(
+            "discovery_connected",
+            "Whether a way of finding providers can answer now.",
+            {(name,): connected for name, connected in self._readings.discovery().items()},
+            "route",
+        )
+
+
+class Metrics:
+    """A registry of our own, with the process's figures (CPU seconds, resident bytes, descriptors)."""
+
+    def __init__(self, readings: Readings, *, node: str, version: str) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(NodeCollector(readings, node=node, version=version))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Give the text format, version 0.0.4."""
+        return generate_latest(self._registry)
+
+
+def _transfer(now: TransferStatistics) -> Iterator[Metric]:
+    yield _counter(
+        "received_bytes",
+        "Bytes of content received, by source.",
+        {("peers",): now.received_peers, ("origin",): now.received_origin},
+        "source",
+    )
+    yield _counter("chunks_verified", "Chunks whose link held.", {(): now.chunks_verified})
+    yield _counter("chunks_refused", "Chunks whose link did not hold.", {(): now.chunks_refused})
+    yield _counter("peer_strikes", "Offences of peers.", {(): now.strikes})
+    yield _counter("peer_bans", "Bans of peers.", {(): now.bans})
+    yield _gauge(
+        "banned_peer",
+        "Peers banned now, and why.",
+        dict.fromkeys(now.banned.items(), 1),
+        "node",
+        "offence",
+    )
+    yield _counter(
+        "swarms_ended",
+        "Downloads that ended, by outcome.",
+        {("done",): now.swarms_done, ("failed",): now.swarms_failed},
+        "outcome",
+    )
+    yield _counter("leases_taken", "Leases on the origin taken.", {(): now.leases_taken})
+    yield _counter("hedges", "Requests sent a second time because the first was slow.", {(): now.hedges})
+    yield _gauge("swarms", "Downloads under way.", {(): now.swarms})
+    yield _gauge("peer_links", "Subscriptions to peers.", {(): now.links})
+    yield _gauge("leases_held", "Leases on the origin held now.", {(): now.leases_held})
+    yield _gauge("readers", "Readers of content now.", {(): now.readers})
+
+
+def _store(now: StoreStatistics) -> Iterator[Metric]:
+    yield _gauge("store_blobs", "Complete blobs.", {(): now.blobs})
+    yield _gauge("store_bytes", "Bytes of complete blobs.", {(): now.blob_bytes})
+    yield _gauge("store_partials", "Blobs begun and not complete.", {(): now.partials})
+    yield _gauge("store_reserved_bytes", "Bytes reserved for blobs not complete.", {(): now.reserved_bytes})
+    yield _gauge("store_pinned_bytes", "Bytes of blobs that are never evicted.", {(): now.pinned_bytes})
+    yield _gauge("store_capacity_bytes", "The quota; 0 where there is none.", {(): now.capacity})
+    yield _gauge("store_free_bytes", "Bytes that the filesystem has left.", {(): now.free})
+    yield _counter("store_evicted_blobs", "Blobs evicted.", {(): now.evicted})
+    yield _counter("store_quarantined_blobs", "Blobs found corrupt and set aside.", {(): now.quarantined})
+    yield _gauge("store_healthy", "0 after a failed write or fsync.", {(): now.healthy})
+
+
+def _requests(now: RequestStatistics) -> Iterator[Metric]:
+    yield _counter(
+        "requests",
+        "Requests to the registry, by route and status.",
+        {(route, str(status)): count for (route, status), count in sorted(now.requests.items())},
+        "route",
+        "status",
+    )
+    yield _counter("cache_hits", "Requests for content that was complete here.", {(): now.hits})
+    yield _counter("cache_misses", "Requests for content that was not.", {(): now.misses})
+    yield _counter("stale_tags", "Tags answered without their origin.", {(): now.stale_tags})
+
+
+def _servers(now: Mapping[str, ServerStatistics]) -> Iterator[Metric]:
+    yield _gauge(
+        "connections",
+        "Connections open.",
+        {(name,): one.connections for name, one in now.items()},
+        "listener",
+    )
+    yield _gauge(
+        "connections_waiting",
+        "Connections open without a request under way.",
+        {(name,): one.waiting for name, one in now.items()},
+        "listener",
+    )
+    yield _counter(
+        "connections_accepted",
+        "Connections taken.",
+        {(name,): one.accepted for name, one in now.items()},
+        "listener",
+    )
+    yield _counter(
+        "connections_evicted",
+        "Connections that made room for others.",
+        {(name,): one.evicted for name, one in now.items()},
+        "listener",
+    )
+
+
+def _counter(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
+    family = CounterMetricFamily(f"remora_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family
+
+
+def _gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
+    family = GaugeMetricFamily(f"remora_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, float(value))
+    return family
