@@ -1,0 +1,219 @@
+"""The real clients, each with roots, sockets and configuration of its own in a test's directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import Process, program, run
+
+ACCEPT_ANYTHING = '{"default":[{"type":"insecureAcceptAnything"}]}'
+
+
+class Dockerd(Process):
+    """A dockerd with its own containerd, without a bridge and without iptables."""
+
+    def __init__(self, directory: Path, *, name: str = "dockerd", mirrors: tuple[str, ...] = ()) -> None:
+        home = directory / name
+        home.mkdir(parents=True, exist_ok=True)
+        # A Unix socket's path is limited to 107 bytes, and pytest's directories are long.
+        self.socket = Path(f"/tmp/remora-{os.getpid()}-{name}.sock")
+        config = home / "daemon.json"
+        config.write_text(json.dumps({"registry-mirrors": [f"http://{m}" for m in mirrors]}))
+        exec_root = Path(f"/tmp/remora-{os.getpid()}-{name}")
+        argv = [
+            *("dockerd", "--config-file", config, "--data-root", home / "data", "--exec-root", exec_root),
+            *("--pidfile", home / "pid", "--host", f"unix://{self.socket}", "--storage-driver", "vfs"),
+            *("--iptables=false", "--ip6tables=false", "--bridge=none", "--max-download-attempts=2"),
+        ]
+        super().__init__(name, argv, directory)
+        self._exec_root = exec_root
+        self._client_config = home / "client"
+
+    def wait_ready(self) -> None:
+        """Wait until it answers ``docker version``."""
+        self.wait_for("its socket", lambda: self.socket.exists() and self._answers(), timeout=60)
+
+    def _answers(self) -> bool:
+        return run([*self._docker(), "version"], check=False).returncode == 0
+
+    def stop(self, timeout: float = 30.0) -> int | None:
+        """End it and its containerd."""
+        code = super().stop(timeout)
+        run(["rm", "-rf", self._exec_root, self.socket], check=False)
+        return code
+
+    def pull(self, image: str, *, platform: str = "") -> str:
+        """Pull and return the digest that dockerd prints and keeps in ``RepoDigests``."""
+        options = ["--platform", platform] if platform else []
+        said = run([*self._docker(), "pull", *options, image], timeout=240).stdout
+        inspected = json.loads(run([*self._docker(), "image", "inspect", image]).stdout)[0]
+        kept = {d.partition("@")[2] for d in inspected["RepoDigests"]}
+        (digest,) = (line.split()[1] for line in said.splitlines() if line.startswith("Digest:"))
+        assert digest in kept, (digest, kept)
+        return digest
+
+    def remove(self, image: str) -> None:
+        """Remove an image, so that the next pull starts anew."""
+        run([*self._docker(), "image", "rm", "--force", image])
+
+    def diff_ids(self, image: str) -> list[str]:
+        """The digests of the unpacked layers, which dockerd computed itself."""
+        inspected = json.loads(run([*self._docker(), "image", "inspect", image]).stdout)[0]
+        return list(inspected["RootFS"]["Layers"])
+
+    def _docker(self) -> list[str]:
+        return ["docker", "--config", str(self._client_config), "--host", f"unix://{self.socket}"]
+
+
+class Containerd(Process):
+    """A containerd of its own; pulls use the native snapshotter, which every filesystem has."""
+
+    def __init__(self, directory: Path, *, name: str = "containerd") -> None:
+        home = directory / name
+        home.mkdir(parents=True, exist_ok=True)
+        self.hosts = home / "hosts"
+        self.socket = Path(f"/tmp/remora-{os.getpid()}-{name}.sock")
+        config = home / "config.toml"
+        config.write_text(
+            f'version = 2\nroot = "{home}/root"\nstate = "{home}/state"\n'
+            'disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.devmapper",'
+            ' "io.containerd.internal.v1.opt"]\n'
+            f'[grpc]\naddress = "{self.socket}"\n[ttrpc]\naddress = "{self.socket}.ttrpc"\n'
+        )
+        super().__init__(name, ["containerd", "--config", config], directory)
+
+    def wait_ready(self) -> None:
+        """Wait until it answers ``ctr version``."""
+        self.wait_for(
+            "its socket", lambda: self.socket.exists() and self._ctr("version", check=False), timeout=60
+        )
+
+    def mirror(self, host: str, address: str) -> None:
+        """Write ``hosts.toml``: pulls of ``host`` go to ``address``; the server behind it is dead."""
+        directory = self.hosts / host
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "hosts.toml").write_text(
+            'server = "http://127.0.0.1:1"\n'
+            f'[host."http://{address}"]\n  capabilities = ["pull", "resolve"]\n'
+        )
+
+    def pull(self, image: str, *, all_platforms: bool = False) -> str:
+        """Pull and return the digest of the image record."""
+        options = ["--all-platforms"] if all_platforms else []
+        self._ctr(
+            *("images", "pull", "--hosts-dir", str(self.hosts), "--snapshotter", "native"), *options, image
+        )
+        for line in self._ctr("images", "ls", f"name=={image}").splitlines()[1:]:
+            return line.split()[2]
+        raise AssertionError(f"{image} is not in ctr images ls")
+
+    def digests(self) -> set[str]:
+        """Digests of everything in the content store."""
+        return set(self._ctr("content", "ls", "--quiet").split())
+
+    def remove(self, image: str) -> None:
+        """Remove an image and what only it needs."""
+        self._ctr("images", "rm", "--sync", image)
+
+    def _ctr(self, *args: str, check: bool = True) -> str:
+        argv = ["ctr", "--address", str(self.socket), *args]
+        done = run(argv, check=check, timeout=240)
+        return done.stdout if done.returncode == 0 else ""
+
+
+class Podman:
+    """podman with its own storage and registries.conf: no daemon."""
+
+    def __init__(self, directory: Path, *, mirrors: dict[str, str]) -> None:
+        self.home = directory / "podman"
+        self.home.mkdir(parents=True, exist_ok=True)
+        registries = self.home / "registries.conf"
+        registries.write_text(
+            "unqualified-search-registries = []\n"
+            + "".join(
+                f'[[registry]]\nlocation = "{host}"\n'
+                f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'
+                for host, mirror in mirrors.items()
+            )
+        )
+        self.policy = self.home / "policy.json"
+        self.policy.write_text(ACCEPT_ANYTHING)
+        self._env = {
+            "CONTAINERS_REGISTRIES_CONF": str(registries),
+            "CONTAINERS_STORAGE_CONF": str(self._storage_conf()),
+            "REGISTRY_AUTH_FILE": str(self.home / "auth.json"),
+            "TMPDIR": str(self.home),
+        }
+        (self.home / "auth.json").write_text("{}")
+
+    def pull(self, image: str, *, architecture: str = "") -> str:
+        """Pull and return the digest that podman stored."""
+        options = ["--arch", architecture] if architecture else []
+        self._podman("pull", "--quiet", "--signature-policy", str(self.policy), *options, image)
+        return str(self.inspect(image)["Digest"])
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """Give podman's record of an image."""
+        return dict(json.loads(self._podman("image", "inspect", image))[0])
+
+    def remove(self, image: str) -> None:
+        """Remove an image."""
+        self._podman("rmi", "--force", image)
+
+    def _storage_conf(self) -> Path:
+        path = self.home / "storage.conf"
+        path.write_text(
+            f'[storage]\ndriver = "vfs"\nrunroot = "{self.home}/run"\ngraphroot = "{self.home}/graph"\n'
+        )
+        return path
+
+    def _podman(self, *args: str) -> str:
+        argv = ["podman", "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args]
+        return run(argv, env=self._env, timeout=240).stdout
+
+
+def skopeo_copy(source: str, layout: Path, *, everything: bool = False, tag: str = "1") -> Path:
+    """Copy ``source`` (``127.0.0.1:PORT/name:tag``) into an OCI layout, byte for byte."""
+    layout.parent.mkdir(parents=True, exist_ok=True)
+    policy = layout.parent / f"{layout.name}-policy.json"
+    policy.write_text(ACCEPT_ANYTHING)
+    options = ["--all"] if everything else []
+    run(
+        [
+            *("skopeo", "--policy", policy, "--tmpdir", layout.parent, "copy", *options),
+            *("--preserve-digests", "--src-tls-verify=false"),
+            *(f"docker://{source}", f"oci:{layout}:{tag}"),
+        ],
+        timeout=240,
+    )
+    return layout
+
+
+def skopeo_push_docker(layout: Path, tag: str, target: str) -> None:
+    """Push an image of an OCI layout as Docker schema 2 (``--format v2s2``)."""
+    policy = layout.parent / f"{layout.name}-push-policy.json"
+    policy.write_text(ACCEPT_ANYTHING)
+    run(
+        [
+            *("skopeo", "--policy", policy, "copy", "--format", "v2s2", "--dest-tls-verify=false"),
+            *(f"oci:{layout}:{tag}", f"docker://{target}"),
+        ]
+    )
+
+
+def layout_digest(layout: Path) -> str:
+    """The digest that an OCI layout's index names."""
+    (entry,) = json.loads((layout / "index.json").read_text())["manifests"]
+    return str(entry["digest"])
+
+
+def require_all() -> None:
+    """Find every client and daemon. Raises where one is missing: that is a failure, never a skip."""
+    for name in (
+        *("dockerd", "docker", "containerd", "ctr", "podman", "skopeo", "docker-registry"),
+        *("nginx", "curl"),
+    ):
+        program(name)
