@@ -1,9 +1,32 @@
-"""What the front end shows of itself."""
+"""The front end's seams: the upstreams that it asks, and the counters that it shows."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from p2p.origin.api import Origin
+
+if TYPE_CHECKING:
+    from p2p.core.oci.descriptor import Descriptor
+    from p2p.core.oci.digest import Digest
+
+
+class Upstream(Origin, Protocol):
+    """An origin that also tells of a blob without giving it."""
+
+    async def head_blob(self, path: str, digest: Digest) -> Descriptor:
+        """HEAD a blob: its size, and proof that the repository reaches it. Raises OriginError."""
+        ...
+
+
+class OriginLookup(Protocol):
+    """The configured upstreams."""
+
+    def find(self, name: str) -> Upstream:
+        """Give the upstream of this (canonical) name."""
+        ...
 
 
 @dataclass(slots=True)

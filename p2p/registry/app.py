@@ -25,7 +25,6 @@ from p2p.errors import RemoraError
 from p2p.registry.access import Access
 from p2p.registry.api import RequestStatistics
 from p2p.registry.blobs import Blobs
-from p2p.registry.hosts import HostGuard
 from p2p.registry.lists import Lists
 from p2p.registry.manifests import Manifests
 from p2p.registry.pull import Puller
@@ -40,8 +39,8 @@ if TYPE_CHECKING:
     from p2p.discovery.api import References
     from p2p.metadata.api import Metadata
     from p2p.net.message import Request, Response
+    from p2p.registry.api import OriginLookup
     from p2p.registry.hosted import Hosted
-    from p2p.registry.origins import OriginLookup
     from p2p.store.api import Store
     from p2p.transfer.api import Transfer
 
@@ -121,14 +120,12 @@ class Registry:
             statistics=self.statistics,
             first_byte_timeout=settings.first_byte_timeout,
         )
-        self._guard = HostGuard(settings)
         self._lists = Lists(metadata=metadata, origins=origins, referrers=hosted.referrers)
 
     async def handle(self, request: Request) -> Response:
         """Answer one request of the registry's port."""
         route: Route | None = None
         try:
-            self._guard.check(request)
             route = parse_route(request.method, request.path, request.query)
             response = await self._answer(request, route)
         except RemoraError as error:

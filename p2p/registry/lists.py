@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.reference import Repository
     from p2p.metadata.api import TagRecords
     from p2p.net.message import Header
-    from p2p.registry.origins import OriginLookup
+    from p2p.registry.api import OriginLookup
     from p2p.registry.upstreams import Choice
 
 _FILTERED: Final[tuple[str, str]] = ("oci-filters-applied", "artifactType")

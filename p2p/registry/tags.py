@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.reference import Repository
     from p2p.discovery.api import References
     from p2p.metadata.api import Metadata
-    from p2p.registry.origins import OriginLookup
+    from p2p.registry.api import OriginLookup
 
 log = structlog.get_logger(__name__)
 
