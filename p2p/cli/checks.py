@@ -129,7 +129,7 @@ def check_ports(settings: NodeSettings) -> Iterator[Finding]:
 
 def _can_listen(host: str, port: int) -> int | None:
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM)[0]  # noqa: S104 - an empty host means all addresses
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)

@@ -24,6 +24,7 @@ def split_address(text: str, setting: str) -> tuple[str, int]:
     plain = host.removeprefix("[").removesuffix("]")
     if (
         not colon
+        or not host
         or not port.isascii()
         or not port.isdecimal()
         or int(port) > 65535
@@ -124,7 +125,7 @@ def _check_numbers(settings: NodeSettings) -> None:
 
 def _check_layout(directory: str) -> None:
     path = Path(directory)
-    if not (path / "oci-layout").is_file() and not any(path.glob("*/oci-layout")):
+    if not (path / "oci-layout").is_file():
         cause = (
             "it is no OCI layout (no file oci-layout in it)"
             if path.is_dir()
