@@ -1,0 +1,44 @@
+"""Digests whose files are being deleted: until that is done nobody may begin one of them anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from p2p.core.oci.digest import Digest
+    from p2p.store.workers import Workers
+
+
+class Leaving:
+    """Runs deletions. ``freeing``: bytes that the filesystem will have back when they are done."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._events: dict[Digest, trio.Event] = {}
+        self.freeing = 0
+
+    async def settled(self, digest: Digest) -> None:
+        """Wait until no file of this digest is on its way out."""
+        while (event := self._events.get(digest)) is not None:
+            await event.wait()
+
+    async def run(self, digests: Sequence[Digest], size: int, work: Callable[[], None]) -> None:
+        """Run the deletion of ``size`` bytes in a thread.
+
+        Shielded, for it is bounded and nothing refers to these files any more. StoreError on a disk fault.
+        """
+        gone = trio.Event()
+        self._events |= dict.fromkeys(digests, gone)
+        self.freeing += size
+        try:
+            with trio.CancelScope(shield=True):
+                await self._workers.disk(", ".join(map(str, digests)) or "the quarantine", work)
+        finally:
+            self.freeing -= size
+            for digest in digests:
+                del self._events[digest]
+            gone.set()
