@@ -1,0 +1,39 @@
+"""Who may go to the origin when no tracker keeps leases: a deterministic order, spread over time.
+
+Each node ranks itself among the nodes it knows by a hash of node and digest. The first one goes at once,
+the others would go ``STEP`` seconds after each other, and by then have found the first one's chunks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from random import Random
+
+STEP = 0.150
+JITTER = 0.100
+MOST = 3.0
+"""Longest wait: most of the nodes known do not want the digest, so a late rank must not mean minutes."""
+
+
+def weight(node: str, digest: str) -> bytes:
+    """Give a node's place for a digest: all nodes compute the same for the same node id."""
+    return hashlib.blake2b(f"{node}\n{digest}".encode(), digest_size=16).digest()
+
+
+def delay(node: str, digest: str, others: Iterable[str], rng: Random) -> float:
+    """Give the seconds that ``node`` waits before it claims the origin, knowing the ids of ``others``.
+
+    0 where no others are known; else its rank among them times ``STEP``, at most ``MOST``, plus up to
+    ``JITTER``.
+    """
+    known = dict.fromkeys(others)
+    known.pop(node, None)
+    if not known:
+        return 0.0
+    own = weight(node, digest)
+    rank = sum(weight(other, digest) < own for other in known)
+    return min(rank * STEP, MOST) + rng.random() * JITTER

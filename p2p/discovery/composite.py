@@ -1,0 +1,198 @@
+"""All ways behind one face: the tracker while it answers, known peers and claims while it does not."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
+from p2p.discovery import claims
+from p2p.discovery.api import Discovery, Leases, References
+from p2p.discovery.fallback import Fallback
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from p2p.core.oci.digest import Digest
+    from p2p.core.wire.common import Holding, Provider
+    from p2p.discovery.api import KnownReference, Sink
+    from p2p.discovery.static import StaticPeers
+
+NAMED = 64
+"""Nodes named in plans that are counted in when the node waits its turn for a claim."""
+
+AskPeers = Callable[[str, str], Awaitable["KnownReference | None"]]
+
+
+class ControlPlane(Discovery, Leases, References, Protocol):
+    """What ``Routes`` needs of a tracker's client."""
+
+    on_change: Callable[[bool], None] | None
+
+    def held(self, digest: Digest) -> int:
+        """Give the epoch of a lease it was granted, 0 for none."""
+        ...
+
+
+@dataclass(slots=True)
+class _Route:
+    digest: Digest
+    size: int
+    unreachable: frozenset[str]
+    sink: Sink
+
+
+class Routes:
+    """Discovery, leases and tags for the whole node.
+
+    ``node`` is this node's id. ``tracker`` None: there is none. ``ask_peers(repository, reference)`` asks
+    linked peers for a tag, within about a second. Sinks are called from ``run``'s tasks only, never from
+    inside ``want``. A claim without a tracker has epoch 0 and ``exclusive=False``.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        *,
+        static: StaticPeers,
+        tracker: ControlPlane | None,
+        rng: Random,
+        ask_peers: AskPeers | None = None,
+    ) -> None:
+        self._node = node
+        self._static = static
+        self._tracker = tracker
+        self._rng = rng
+        self._ask_peers = ask_peers
+        self._routes: dict[str, _Route] = {}
+        self._fallback = Fallback(self._claim_delay)
+        self._named: OrderedDict[str, None] = OrderedDict()
+        self._away = False
+        """The tracker failed lately: nobody waits for its answer."""
+        self._wake = trio.Event()
+        if tracker is not None:
+            tracker.on_change = self._tracker_changed
+
+    @property
+    def available(self) -> bool:
+        """Always: without tracker and peers there is still the claim on the origin."""
+        return True
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep all ways going until cancelled."""
+        async with trio.open_nursery() as nursery:
+            if self._tracker is not None:
+                await nursery.start(self._tracker.run)
+            await nursery.start(self._static.run)
+            task_status.started()
+            while True:
+                self._answer(trio.current_time())
+                due = self._fallback.next_deadline()
+                self._wake = trio.Event()
+                with trio.move_on_at(float("inf") if due is None else due):
+                    await self._wake.wait()
+
+    def want(
+        self, digest: Digest, size: int, *, lease: bool, unreachable: frozenset[str], sink: Sink
+    ) -> None:
+        """Ask the tracker; without an answer within 250 ms, or without a tracker, go on with known peers."""
+        name = str(digest)
+        self._routes[name] = _Route(digest, size, unreachable, sink)
+        asked = self._tracker is not None and not self._away
+        self._fallback.want(name, lease=lease, tracker=asked, now=trio.current_time())
+        if self._tracker is not None:
+            self._tracker.want(
+                digest, size, lease=lease, unreachable=unreachable, sink=lambda news: self._told(name, news)
+            )
+        self._wake.set()
+
+    def unwant(self, digest: Digest) -> None:
+        """End it everywhere."""
+        name = str(digest)
+        if self._routes.pop(name, None) is not None:
+            self._fallback.unwant(name)
+        if self._tracker is not None:
+            self._tracker.unwant(digest)
+
+    def announce(self, holding: Holding) -> None:
+        """Tell all ways."""
+        self._static.announce(holding)
+        if self._tracker is not None:
+            self._tracker.announce(holding)
+
+    def progress(self, digest: Digest, epoch: int, offset: int) -> None:
+        """Tell the tracker, if the lease is its."""
+        if self._tracker is not None and epoch:
+            self._tracker.progress(digest, epoch, offset)
+
+    def release(self, digest: Digest, epoch: int, *, done: bool) -> None:
+        """Give a lease or a claim back."""
+        self._fallback.released(str(digest))
+        if self._tracker is not None and epoch:
+            self._tracker.release(digest, epoch, done=done)
+
+    def seen(self, repository: str, reference: str, known: KnownReference) -> None:
+        """Tell the tracker; peers ask by themselves."""
+        if self._tracker is not None:
+            self._tracker.seen(repository, reference, known)
+
+    async def find_reference(self, repository: str, reference: str) -> KnownReference | None:
+        """Ask the tracker, then, where it knows nothing, the peers."""
+        known: KnownReference | None = None
+        if self._tracker is not None and self._tracker.available:
+            known = await self._tracker.find_reference(repository, reference)
+        if known is None and self._ask_peers is not None:
+            known = await self._ask_peers(repository, reference)
+        return known
+
+    def _told(self, name: str, news: Planned | LeaseLost) -> None:
+        route = self._routes.get(name)
+        if route is None:
+            return
+        if isinstance(news, Planned):
+            self._fallback.answered(name, trio.current_time())
+            self._note(news.providers)
+            news = replace(news, providers=self._with_configured(news.providers, route.unreachable))
+        route.sink(news)
+
+    def _note(self, planned: tuple[Provider, ...]) -> None:
+        for provider in planned:
+            self._named[provider.node] = None
+            self._named.move_to_end(provider.node)
+        while len(self._named) > NAMED:
+            self._named.popitem(last=False)
+
+    def _with_configured(
+        self, planned: tuple[Provider, ...], unreachable: frozenset[str]
+    ) -> tuple[Provider, ...]:
+        """Add the configured peers that a tracker's plan does not have; they may be unknown to it."""
+        nodes = {one.node for one in planned}
+        places = {(one.host, one.port) for one in planned}
+        more = tuple(
+            one
+            for one in self._static.configured()
+            if one.node not in nodes and one.node not in unreachable and (one.host, one.port) not in places
+        )
+        return planned + more
+
+    def _answer(self, now: float) -> None:
+        for answer in self._fallback.take(now):
+            route = self._routes[answer.digest]
+            held = self._tracker.held(route.digest) if self._tracker is not None else 0
+            # A lease of a tracker that is gone is still as good as any claim: the stream goes on.
+            lease = LeaseState.GRANTED if held else answer.lease
+            providers = self._static.providers(answer.digest, route.unreachable)
+            route.sink(Planned(providers, lease, held, exclusive=False, size=route.size, route="static"))
+
+    def _claim_delay(self, digest: str) -> float:
+        return claims.delay(self._node, digest, (*self._static.nodes(), *self._named), self._rng)
+
+    def _tracker_changed(self, available: bool) -> None:
+        self._away = not available
+        if self._away:
+            self._fallback.tracker_lost(trio.current_time())
+            self._wake.set()

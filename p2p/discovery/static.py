@@ -1,0 +1,132 @@
+"""Peers known without a tracker: those configured by address, and those that links have met.
+
+A configured peer's node id is unknown until a link to it greets. Until then it stands in plans under the
+placeholder ``static:host:port``; ``add_known`` replaces that when the link tells who answers there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2p.core.swarm.events import LeaseState, Planned
+from p2p.core.wire.common import Holding, Provider
+from p2p.discovery.claims import weight
+from p2p.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from p2p.core.oci.digest import Digest
+    from p2p.discovery.api import Sink
+
+PREFIX = "static:"
+CAPACITY = 1024
+PLAN_SIZE = 30
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Read ``host:port`` (IPv6 in brackets); ConfigError where it is anything else."""
+    host, colon, port = text.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    plain = bool(host) and not any(char.isspace() or char in "/[]@" for char in host)
+    if not colon or not plain or (":" in host and not bracketed) or not _is_port(port):
+        raise ConfigError(f"static peer {text!r}", "is not host:port", "Write it like node-7.example:5001")
+    return host, int(port)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
+
+
+def is_placeholder(node: str) -> bool:
+    """Whether a provider's node id stands for a configured peer that was not linked yet."""
+    return node.startswith(PREFIX)
+
+
+class StaticPeers:
+    """Configured and met peers as a way of discovery. It knows nobody's holdings: all are candidates.
+
+    ``addresses`` are ``host:port``; ``own`` is this node's id, which is never named. At most ``capacity``
+    met peers are kept, least recently met out first; configured ones always are.
+    """
+
+    def __init__(self, addresses: Iterable[str] = (), *, own: str = "", capacity: int = CAPACITY) -> None:
+        self._own = own
+        self._capacity = capacity
+        self._configured: dict[tuple[str, int], Provider] = {}
+        for text in addresses:
+            host, port = parse_address(text)
+            self._configured[host, port] = Provider(f"{PREFIX}{host}:{port}", f"{host}:{port}", host, port)
+        self._met: OrderedDict[str, Provider] = OrderedDict()
+        self._pending: deque[tuple[Sink, Planned]] = deque()
+        self._wake = trio.Event()
+
+    @property
+    def available(self) -> bool:
+        """Whether anybody is known."""
+        return bool(self._configured or self._met)
+
+    def add_known(self, provider: Provider) -> None:
+        """Take a peer that a link has met, under the address that was dialled or that it greets with."""
+        address = (provider.host, provider.port)
+        if provider.node == self._own:
+            # A configured address that leads back here: the same list is handed to every node.
+            self._configured.pop(address, None)
+            return
+        known = Provider(provider.node, provider.name, provider.host, provider.port)
+        if address in self._configured:
+            self._configured[address] = known
+            return
+        self._met[provider.node] = known
+        self._met.move_to_end(provider.node)
+        while len(self._met) > self._capacity:
+            self._met.popitem(last=False)
+
+    def forget(self, node: str) -> None:
+        """Drop a met peer (it does not answer any more); a configured one stays."""
+        self._met.pop(node, None)
+
+    def configured(self) -> tuple[Provider, ...]:
+        """Give the configured peers, in the order of configuration."""
+        return tuple(self._configured.values())
+
+    def nodes(self) -> tuple[str, ...]:
+        """Give the node ids of all that are known, placeholders included."""
+        return tuple(dict.fromkeys([*(one.node for one in self._configured.values()), *self._met]))
+
+    def providers(self, digest: str, unreachable: frozenset[str] = frozenset()) -> tuple[Provider, ...]:
+        """Rank candidates for a digest: configured peers, then met ones spread by a hash; at most 30."""
+        met = sorted(self._met.values(), key=lambda one: weight(one.node, digest))
+        ranked = {one.node: one for one in (*self._configured.values(), *met)}
+        return tuple(one for one in ranked.values() if one.node not in unreachable)[:PLAN_SIZE]
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Deliver answers until cancelled."""
+        task_status.started()
+        while True:
+            while self._pending:
+                sink, planned = self._pending.popleft()
+                sink(planned)
+            self._wake = trio.Event()
+            await self._wake.wait()
+
+    def want(
+        self, digest: Digest, size: int, *, lease: bool, unreachable: frozenset[str], sink: Sink
+    ) -> None:
+        """Answer once, from the run's task (never from inside this call); there are no changes later."""
+        del lease
+        providers = self.providers(str(digest), unreachable)
+        self._pending.append(
+            (sink, Planned(providers, LeaseState.UNASKED, exclusive=False, size=size, route="static"))
+        )
+        self._wake.set()
+
+    def unwant(self, digest: Digest) -> None:
+        """Nothing to end: a want is answered once."""
+
+    def announce(self, holding: Holding) -> None:
+        """Nobody to tell: peers ask by themselves."""

@@ -1,0 +1,376 @@
+"""The tracker's client: connects for ever, tells what the node's ledger holds, hands plans to the swarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn, assert_never
+from urllib.parse import urlsplit
+
+import structlog
+import trio
+import trio_websocket
+
+from p2p.core.oci.digest import Digest
+from p2p.core.oci.error import RegistryError
+from p2p.core.swarm import events as ev
+from p2p.core.wire import tracker as wire
+from p2p.core.wire.codec import FROM_TRACKER, MAX_MESSAGE, WireError, encode
+from p2p.core.wire.common import PROTOCOL_VERSION
+from p2p.discovery.api import KnownReference
+from p2p.discovery.ledger import Ledger
+from p2p.errors import ConfigError, TrackerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from p2p.core.wire.common import Holding
+    from p2p.discovery.api import Sink
+
+CONNECT_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 0.5
+SEND_TIMEOUT = 10.0
+PING_EVERY = 5.0
+PING_TIMEOUT = 10.0
+ANSWER_TIMEOUT = 1.0
+FIRST_RETRY, LAST_RETRY = 0.1, 2.0
+REFUSED_RETRY = 10.0
+"""A tracker that refused us is not asked every other second: somebody must mend something first."""
+
+RECEIVE_BUFFER = 65536
+QUEUE = 64
+
+_LEASES = {"granted": ev.LeaseState.GRANTED, "held": ev.LeaseState.HELD, "none": ev.LeaseState.NONE}
+
+_REMOTE = (
+    trio_websocket.HandshakeError,
+    trio_websocket.ConnectionClosed,
+    trio.TooSlowError,
+    OSError,
+    TrackerError,
+)
+"""What a broken, silent or unwilling other end looks like here."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The node as others see it: id, name, and its peer address.
+
+    ``host`` empty: the address from which the tracker sees it come. ``port`` is the one listened on.
+    """
+
+    node: str
+    name: str
+    host: str
+    port: int
+
+
+class RefusedError(TrackerError):
+    """The tracker would not go on with this node, and said why."""
+
+
+@dataclass(slots=True)
+class _Ask:
+    answered: trio.Event
+    answer: wire.ReferenceAnswer | None = None
+
+
+def parse_url(text: str) -> str:
+    """Complete a tracker's URL, ``ws://host:5010`` to ``ws://host:5010/ws``. ConfigError if it is none."""
+    parts = urlsplit(text)
+    try:
+        known = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False
+    if not known or parts.username or parts.query or parts.fragment:
+        raise ConfigError(
+            f"tracker {text!r}", "is not a WebSocket URL", "Write it like ws://tracker.example:5010"
+        )
+    return parts._replace(path="/ws").geturl() if parts.path in ("", "/") else text
+
+
+class TrackerClient:
+    """Discovery, leases and tags through a tracker. One per node; all calls are from the trio loop.
+
+    ``on_intent`` gets prefetch jobs to do (an intent may come again under the same job id: after a
+    reconnect; it is to be taken up where it stands) and their cancellations; it must not block.
+    ``on_change`` (settable) is told True when the tracker is there, False at every attempt that failed
+    and when the connection is lost.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        identity: Identity,
+        *,
+        rng: Random,
+        on_intent: Callable[[wire.Intent | wire.IntentCancel], None] | None = None,
+        on_change: Callable[[bool], None] | None = None,
+    ) -> None:
+        self.url = parse_url(url)
+        self.on_change = on_change
+        self.observed_host = ""
+        """This node's address as the tracker sees it, once connected."""
+        self._identity = identity
+        self._rng = rng
+        self._on_intent = on_intent
+        self._ledger = Ledger()
+        self._sinks: dict[str, Sink] = {}
+        self._asks: dict[int, _Ask] = {}
+        self._requests = 0
+        self._failures = 0
+        self._available = False
+        self._wake = trio.Event()
+
+    @property
+    def available(self) -> bool:
+        """Whether the tracker is connected and said welcome."""
+        return self._available
+
+    def held(self, digest: Digest) -> int:
+        """Give the epoch of the lease that the tracker granted this node on a digest, 0 for none."""
+        return self._ledger.held(str(digest))
+
+    # ── what the node tells ────────────────────────────────────────────────────────────────────────
+
+    def want(
+        self, digest: Digest, size: int, *, lease: bool, unreachable: frozenset[str], sink: Sink
+    ) -> None:
+        """Ask for plans until ``unwant``; asked again by itself after every reconnect."""
+        name = str(digest)
+        self._sinks[name] = sink
+        self._ledger.want(wire.Want(name, size, lease, tuple(sorted(unreachable))))
+        self._wake.set()
+
+    def unwant(self, digest: Digest) -> None:
+        """End it; an unreleased lease goes back."""
+        name = str(digest)
+        self._sinks.pop(name, None)
+        self._ledger.unwant(name)
+        self._wake.set()
+
+    def announce(self, holding: Holding) -> None:
+        """Tell what this node has; growth is batched, the first chunk and completion are told at once."""
+        self._ledger.announce(holding, trio.current_time())
+        self._wake.set()
+
+    def progress(self, digest: Digest, epoch: int, offset: int) -> None:
+        """Keep a lease; told at most four times a second."""
+        self._ledger.progress(str(digest), epoch, offset)
+        self._wake.set()
+
+    def release(self, digest: Digest, epoch: int, *, done: bool) -> None:
+        """Give a lease back."""
+        self._ledger.release(str(digest), epoch, done=done)
+        self._wake.set()
+
+    def report(self, progress: wire.IntentProgress) -> None:
+        """Tell how an image of a prefetch job goes; the latest word is told again after a reconnect."""
+        self._ledger.report(progress)
+        self._wake.set()
+
+    def seen(self, repository: str, reference: str, known: KnownReference) -> None:
+        """Tell that the origin confirmed a tag."""
+        seen = wire.ReferenceSeen(
+            repository, reference, str(known.digest), known.media_type, known.size, known.age
+        )
+        self._ledger.seen(seen, trio.current_time())
+        self._wake.set()
+
+    async def find_reference(self, repository: str, reference: str) -> KnownReference | None:
+        """Ask for a tag; None where the tracker knows nothing, is away, or is silent for a second."""
+        if not self._available:
+            return None
+        self._requests += 1
+        request = self._requests
+        ask = self._asks[request] = _Ask(trio.Event())
+        self._ledger.ask(wire.AskReference(request, repository, reference))
+        self._wake.set()
+        try:
+            with trio.move_on_after(ANSWER_TIMEOUT):
+                await ask.answered.wait()
+        finally:
+            self._asks.pop(request, None)
+        found = ask.answer
+        if found is None or not found.digest:
+            return None
+        try:
+            digest = Digest.parse(found.digest)
+        except RegistryError:
+            return None
+        return KnownReference(digest, found.media_type, found.size, found.age)
+
+    # ── the connection ─────────────────────────────────────────────────────────────────────────────
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Connect again and again, with backoff and jitter, until cancelled."""
+        task_status.started()
+        while True:
+            try:
+                await self._session()
+            except TrackerError as error:
+                pause = self._pause(refused=isinstance(error, RefusedError))
+                if not self._failures or isinstance(error, RefusedError):
+                    log.warning("tracker lost", tracker=self.url, cause=error.cause, retry_in=round(pause, 2))
+                self._failures += 1
+                if self.on_change is not None:
+                    self.on_change(False)
+            await trio.sleep(pause)
+
+    def _pause(self, *, refused: bool) -> float:
+        longest = REFUSED_RETRY if refused else min(FIRST_RETRY * 2 ** min(self._failures, 8), LAST_RETRY)
+        return longest * (0.5 + 0.5 * self._rng.random())
+
+    async def _session(self) -> NoReturn:
+        """Be connected until it ends, which always is a TrackerError."""
+        try:
+            async with trio_websocket.open_websocket_url(
+                self.url,
+                message_queue_size=QUEUE,
+                max_message_size=MAX_MESSAGE,
+                receive_buffer_size=RECEIVE_BUFFER,
+                connect_timeout=CONNECT_TIMEOUT,
+                disconnect_timeout=CLOSE_TIMEOUT,
+            ) as socket:
+                await self._greet(socket)
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._tell, socket)
+                        nursery.start_soon(self._ping, socket)
+                        await self._listen(socket)
+                finally:
+                    self._gone()
+        except BaseExceptionGroup as group:
+            remote, rest = group.split(_REMOTE)
+            if remote is None or rest is not None:
+                # Cancelled, or a bug: either matters more than how the connection ended.
+                raise (rest or group) from None
+            raise self._mapped(_first(remote)) from group
+        except _REMOTE as error:
+            raise self._mapped(error) from error
+        raise self._lost("closed the connection")
+
+    def _mapped(self, error: BaseException) -> TrackerError:
+        match error:
+            case TrackerError():
+                return error
+            case trio_websocket.ConnectionRejected(status_code=status):
+                return self._lost(f"answered with HTTP status {status}")
+            case trio_websocket.ConnectionTimeout() | trio.TooSlowError():
+                return self._lost("did not answer in time")
+            case trio_websocket.ConnectionClosed(reason=reason):
+                told = f": {reason.reason}" if reason is not None and reason.reason else ""
+                return self._lost(f"closed the connection{told}")
+            case _:
+                cause = error.__cause__ or error
+                return self._lost(f"can't be reached: {str(cause) or type(cause).__name__}")
+
+    def _lost(self, cause: str) -> TrackerError:
+        return TrackerError(f"tracker {self.url}", cause, "Nodes go on without it; see that it runs")
+
+    async def _greet(self, socket: trio_websocket.WebSocketConnection) -> None:
+        me = self._identity
+        hello = wire.NodeHello(PROTOCOL_VERSION, me.node, me.name, me.host, me.port)
+        with trio.fail_after(CONNECT_TIMEOUT):
+            await socket.send_message(encode(hello))
+            welcome = self._read(await socket.get_message())
+        if isinstance(welcome, wire.Refused):
+            raise RefusedError(f"tracker {self.url}", f"refused this node: {welcome.reason}")
+        if not isinstance(welcome, wire.Welcome) or welcome.version != PROTOCOL_VERSION:
+            raise RefusedError(f"tracker {self.url}", "does not speak our protocol", "Update the older one")
+        self.observed_host = welcome.host
+        self._ledger.announce_every = min(max(welcome.announce_every, 0.1), 5.0)
+        self._ledger.connect()
+        self._available = True
+        log.info("tracker connected", tracker=self.url)
+        self._failures = 0
+        if self.on_change is not None:
+            self.on_change(True)
+
+    def _gone(self) -> None:
+        self._available = False
+        self._ledger.disconnect()
+        for ask in self._asks.values():
+            ask.answered.set()
+
+    def _read(self, data: str | bytes) -> wire.FromTracker:
+        try:
+            return FROM_TRACKER.decode(data if isinstance(data, bytes) else data.encode())
+        except WireError as error:
+            raise TrackerError(f"tracker {self.url}", f"sent what is no message: {error.cause}") from error
+
+    async def _tell(self, socket: trio_websocket.WebSocketConnection) -> None:
+        while True:
+            due = self._ledger.next_due()
+            now = trio.current_time()
+            if due is None or due > now:
+                self._wake = trio.Event()
+                with trio.move_on_at(float("inf") if due is None else due):
+                    await self._wake.wait()
+            for message in self._ledger.take(trio.current_time()):
+                await self._send(socket, message)
+            await trio.lowlevel.checkpoint()
+
+    async def _send(self, socket: trio_websocket.WebSocketConnection, message: wire.ToTracker) -> None:
+        try:
+            data = encode(message)
+        except WireError:
+            # Ours to mend, and no reason to lose the connection: everything else is still true.
+            log.exception("message left out", tracker=self.url, message=type(message).__name__)
+            return
+        with trio.fail_after(SEND_TIMEOUT):
+            await socket.send_message(data)
+
+    async def _ping(self, socket: trio_websocket.WebSocketConnection) -> None:
+        """Find out about a connection whose other end is gone without a word."""
+        while True:
+            await trio.sleep(PING_EVERY)
+            with trio.fail_after(PING_TIMEOUT):
+                await socket.ping()
+
+    async def _listen(self, socket: trio_websocket.WebSocketConnection) -> NoReturn:
+        while True:
+            self._take(self._read(await socket.get_message()))
+
+    def _take(self, message: wire.FromTracker) -> None:
+        match message:
+            case wire.Plan():
+                self._plan(message)
+            case wire.LeaseLost(digest=digest, epoch=epoch):
+                self._ledger.lost(digest, epoch)
+                if (sink := self._sinks.get(digest)) is not None:
+                    sink(ev.LeaseLost(epoch))
+            case wire.ReferenceAnswer(request=request):
+                if (ask := self._asks.get(request)) is not None:
+                    ask.answer = message
+                    ask.answered.set()
+            case wire.Intent() | wire.IntentCancel():
+                if self._on_intent is not None:
+                    self._on_intent(message)
+            case wire.Refused(reason=reason):
+                raise RefusedError(f"tracker {self.url}", f"refused this node: {reason}")
+            case wire.Welcome() | wire.JobReport() | wire.NodeTable():
+                log.debug("unexpected message", tracker=self.url, message=type(message).__name__)
+            case _:
+                assert_never(message)
+
+    def _plan(self, plan: wire.Plan) -> None:
+        sink = self._sinks.get(plan.digest)
+        if sink is None:
+            # Crossed our unwant, which gives back whatever lease it carries.
+            return
+        lease = _LEASES[plan.lease]
+        if lease is ev.LeaseState.GRANTED:
+            self._ledger.granted(plan.digest, plan.epoch)
+        sink(ev.Planned(plan.providers, lease, plan.epoch, exclusive=True, size=plan.size, route="tracker"))
+
+
+def _first(group: BaseExceptionGroup) -> BaseException:
+    """Give the first single exception of a group; a refusal before what came of it."""
+    refusal = group.subgroup(TrackerError)
+    error: BaseException = refusal if refusal is not None else group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
