@@ -181,6 +181,8 @@ def parse_route(method: str, path: str, query: str) -> Route:
 
 def parse_fields(query: str) -> Mapping[str, tuple[str, ...]]:
     """Decode a query, once: every value of each name, in order. RegistryError (NAME_INVALID) otherwise."""
+    if not query:
+        return {}
     if not query.isascii():
         raise RegistryError("NAME_INVALID", "the query holds bytes that are not ASCII")
     try:
@@ -200,9 +202,11 @@ def _split(path: str) -> list[str]:
         raise _unknown(path)
     decoded = []
     for part in parts:
-        if not part.isascii() or _ENCODED.fullmatch(part) is None:
-            raise RegistryError.name_invalid(part, "is not percent-encoded as a path is")
-        text = unquote_to_bytes(part).decode("latin-1")
+        text = part
+        if "%" in part:
+            if not part.isascii() or _ENCODED.fullmatch(part) is None:
+                raise RegistryError.name_invalid(part, "is not percent-encoded as a path is")
+            text = unquote_to_bytes(part).decode("latin-1")
         if _SAFE.fullmatch(text) is None:
             raise RegistryError.name_invalid(text, "holds a character that no path has here")
         decoded.append(text)
