@@ -135,7 +135,9 @@ class Connection:
         started = self._served == 0
         patience = limits.header_timeout if started else limits.idle_timeout
         self._scope.deadline = trio.current_time() + patience
-        if not self._pending:
+        if self._pending:
+            await trio.lowlevel.checkpoint()  # a client that pipelines takes its turns with the others
+        else:
             await wire.receive()
             self._check_tls()
         while True:
@@ -241,6 +243,10 @@ class Connection:
         stream = ReplayStream(self._transport.stream(), self._wire.recording())
         try:
             await takeover.run(stream)
+        except Exception as raised:
+            if isinstance(unwrap(raised), trio.BrokenResourceError | trio.ClosedResourceError):
+                raise self._transport.gone() from raised
+            raise
         finally:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
