@@ -25,7 +25,7 @@ from p2p.registry.layout import parse_layout
 from p2p.registry.upstreams import HOSTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from p2p.core.oci.descriptor import Descriptor
@@ -75,7 +75,7 @@ class Hosted:
 
 
 async def host_layouts(
-    directories: Sequence[Path], *, store: Store, metadata: Metadata, pin: Callable[[Digest], None]
+    directories: Sequence[Path], *, store: Store, metadata: Metadata, pin: Callable[[Digest], Awaitable[None]]
 ) -> Hosted:
     """Copy layouts into the store and put their tags into metadata. The files must not change meanwhile.
 
@@ -115,7 +115,12 @@ class _Ingest:
     """One directory on its way into the store."""
 
     def __init__(
-        self, directory: Path, store: Store, metadata: Metadata, hosted: Hosted, pin: Callable[[Digest], None]
+        self,
+        directory: Path,
+        store: Store,
+        metadata: Metadata,
+        hosted: Hosted,
+        pin: Callable[[Digest], Awaitable[None]],
     ) -> None:
         self._pin = pin
         self._directory = directory
@@ -184,7 +189,7 @@ class _Ingest:
     async def _blob(self, path: Path, descriptor: Descriptor) -> None:
         digest = descriptor.digest
         self._hosted.blobs[digest] = descriptor.size
-        self._pin(digest)
+        await self._pin(digest)
         if self._store.find(digest) is not None:
             return
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -31,6 +32,24 @@ REMEMBERED = 256
 """Finished downloads kept for ``explain``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One download, under way or over: bytes ``verified`` of ``size``, and which node gave how many."""
+
+    digest: str
+    repository: str
+    size: int
+    verified: int
+    state: str
+    error: str
+    from_origin: int
+    from_peers: dict[str, int]
+    peers: tuple[str, ...]
+    readers: int
+    lease: bool
+    hedges: int
+
+
 class Engine:
     """Implements ``p2p.transfer.api.Transfer``. ``node`` is this node's id."""
 
@@ -51,7 +70,7 @@ class Engine:
         self._runners: dict[Digest, Runner] = {}
         self._ahead = trio.CapacityLimiter(AHEAD)
         self._nursery: trio.Nursery | None = None
-        self._history: dict[str, dict[str, object]] = {}
+        self._history: dict[Digest, Account] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the swarms until cancelled."""
@@ -124,14 +143,12 @@ class Engine:
         statistics.banned = self._parts.reputation.bans(trio.current_time())
         return statistics
 
-    def explain(self, digest: str) -> dict[str, object] | None:
+    def explain(self, digest: Digest) -> Account | None:
         """Tell where a blob's bytes came from: of one under way, or of the last downloads."""
-        for known, runner in self._runners.items():
-            if str(known) == digest:
-                return _account(runner)
-        return self._history.get(digest)
+        runner = self._runners.get(digest)
+        return _account(runner) if runner is not None else self._history.get(digest)
 
-    def swarms(self) -> list[dict[str, object]]:
+    def swarms(self) -> list[Account]:
         """Tell of every swarm under way."""
         return [_account(runner) for runner in self._runners.values()]
 
@@ -168,7 +185,7 @@ class Engine:
         finally:
             self._runners.pop(digest, None)
             self._parts.statistics.hedges += runner.swarm.hedges
-            self._history[str(digest)] = _account(runner)
+            self._history[digest] = _account(runner)
             while len(self._history) > REMEMBERED:
                 del self._history[next(iter(self._history))]
 
@@ -184,20 +201,23 @@ class Engine:
         return PassingStream(wanted, self._parts.origin(wanted.repository), runner.layout.size)
 
 
-def _account(runner: Runner) -> dict[str, object]:
-    swarm = runner.swarm
-    return {
-        "digest": str(runner.wanted.digest),
-        "repository": str(runner.wanted.repository),
-        "size": runner.layout.size if runner.layout is not None else 0,
-        "chunks": len(swarm.have) if swarm.have is not None else 0,
-        "of": runner.layout.count if runner.layout is not None else 0,
-        "state": "complete" if runner.proven else "failed" if runner.error is not None else "under way",
-        "error": str(runner.error) if runner.error is not None else "",
-        "origin_bytes": runner.got_origin,
-        "peer_bytes": dict(runner.got_peers),
-        "peers": sorted(swarm.peers),
-        "readers": runner.readers,
-        "lease": swarm.turn.granted,
-        "hedges": swarm.hedges,
-    }
+def _account(runner: Runner) -> Account:
+    swarm, layout = runner.swarm, runner.layout
+    size = layout.size if layout is not None else 0
+    verified = (
+        sum(layout.length(i) for i in swarm.have) if layout is not None and swarm.have is not None else 0
+    )
+    return Account(
+        digest=str(runner.wanted.digest),
+        repository=str(runner.wanted.repository),
+        size=size,
+        verified=verified,
+        state="complete" if runner.proven else "failed" if runner.error is not None else "under way",
+        error=str(runner.error) if runner.error is not None else "",
+        from_origin=runner.got_origin,
+        from_peers=dict(runner.got_peers),
+        peers=tuple(swarm.peers),
+        readers=runner.readers,
+        lease=swarm.turn.granted,
+        hedges=swarm.hedges,
+    )

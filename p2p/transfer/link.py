@@ -194,19 +194,16 @@ class Link:
         subscription = self._subscriptions.get(message.digest)
         if subscription is None:
             return
-        peer = subscription.peer
+        peer, sink = subscription.peer, subscription.sink
         match message:
             case State():
-                event: PeerState | PeerHave | PeerMidstates | PeerAbsent = PeerState(
-                    peer, message.size, message.complete, message.have
-                )
+                sink(PeerState(peer, message.size, message.complete, message.have))
             case Have():
-                event = PeerHave(peer, message.chunks)
+                sink(PeerHave(peer, message.chunks))
             case MidstatesMessage():
-                event = PeerMidstates(peer, message.start, message.states, message.list_id)
+                sink(PeerMidstates(peer, message.start, message.states, message.list_id))
             case Absent():
-                event = PeerAbsent(peer)
-        subscription.sink(event)
+                sink(PeerAbsent(peer))
 
     async def _answer(self, message: FindReference) -> None:
         self._send(await self._find(message))

@@ -1,0 +1,389 @@
+"""The composition root: makes a node's parts, joins them, runs them, and stops them in order.
+
+Start: state and store, listeners, links and swarms and discovery, hosted layouts, servers, ready.
+Stop: the servers accept no more and drain, then swarms and links end, then the store closes.
+"""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import random
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from p2p import __version__
+from p2p.config import WELL_KNOWN
+from p2p.core.oci.digest import Digest
+from p2p.core.oci.error import RegistryError
+from p2p.core.oci.reference import Repository
+from p2p.core.swarm.reputation import Reputation
+from p2p.core.swarm.swarm import SwarmSettings
+from p2p.core.wire.common import PROTOCOL_VERSION, Holding
+from p2p.core.wire.peer import FindReference, FoundReference, PeerHello
+from p2p.discovery.api import KnownReference
+from p2p.discovery.composite import Routes
+from p2p.discovery.static import StaticPeers
+from p2p.discovery.tracker_client import Identity, TrackerClient
+from p2p.metadata.sql import open_metadata
+from p2p.net.hosts import LOOPBACK_HOSTS, guard_hosts
+from p2p.net.listeners import open_listeners, split_address
+from p2p.net.server import serve
+from p2p.node.admin import RequestReport, Status, SwarmStatus, admin_handler
+from p2p.node.exposure import check_peer_address
+from p2p.node.health import health_handler
+from p2p.node.identity import node_id
+from p2p.node.logs import configure
+from p2p.node.metrics import Metrics, Readings
+from p2p.node.prefetch import Prefetcher
+from p2p.origin.factory import open_origins
+from p2p.registry.app import Registry
+from p2p.registry.hosted import host_layouts
+from p2p.registry.upstreams import HOSTED
+from p2p.store.disk import DiskStore
+from p2p.store.verify import LinkHasher
+from p2p.transfer.buffers import BufferPool
+from p2p.transfer.engine import Engine
+from p2p.transfer.fetch import PeerClient
+from p2p.transfer.holdings import Holdings
+from p2p.transfer.links import Links
+from p2p.transfer.parts import Parts
+from p2p.transfer.seeder import Seeder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from p2p.config import NodeSettings
+    from p2p.core.wire.tracker import Intent, IntentCancel
+    from p2p.metadata.api import Metadata
+    from p2p.net.listeners import Listener
+    from p2p.net.server import Server
+    from p2p.registry.hosted import Hosted
+
+log = structlog.get_logger(__name__)
+
+ADMIN = "admin.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyInfo:
+    """The ready line: the addresses that were taken, and the admin socket's path."""
+
+    event: str
+    name: str
+    node: str
+    registry: str
+    peer: str
+    metrics: str
+    admin: str
+
+
+async def run_node(settings: NodeSettings, *, ready: Callable[[ReadyInfo], None]) -> None:
+    """Run a node until cancelled; ``ready`` is called once it serves.
+
+    Raises ConfigError, LocalError (a port, the state directory) or StoreError when it can't start. On
+    cancellation it drains for ``limits.drain_timeout`` at most before it returns.
+    """
+    configure(settings.log_level, settings.log_format)
+    check_peer_address(settings.peer)
+    async with AsyncExitStack() as stack:
+        node = await _Node.make(settings, stack)
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+
+            async def shielded() -> None:
+                # Cancellation asks for a stop; what is under way must still be able to end well.
+                with trio.CancelScope(shield=True):
+                    await node.run(stop, ready)
+
+            nursery.start_soon(shielded)
+            try:
+                await stop.wait()
+            finally:
+                stop.set()
+
+
+class _Node:
+    """The parts of one node, joined."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        identity: Identity,
+        hasher: LinkHasher,
+        store: DiskStore,
+        metadata: Metadata,
+        listeners: Mapping[str, Sequence[Listener]],
+        stack: AsyncExitStack,
+    ) -> None:
+        self.settings = settings
+        self.identity = identity
+        self.store = store
+        self.metadata = metadata
+        self.listeners = listeners
+        self.started = trio.current_time()
+        rng = random.SystemRandom()
+        upstreams = {**WELL_KNOWN, **settings.upstreams}
+        self.origins = open_origins(upstreams, user_agent=f"remora/{__version__}")
+        stack.push_async_callback(self.origins.aclose)
+
+        self.static = StaticPeers(settings.peer.static, own=identity.node)
+        self.tracker = (
+            TrackerClient(settings.tracker, identity, rng=rng, on_intent=self._intent)
+            if settings.tracker
+            else None
+        )
+        self.routes = Routes(
+            identity.node, static=self.static, tracker=self.tracker, rng=rng, ask_peers=self._ask_peers
+        )
+        self.holdings = Holdings(store)
+        self.buffers = BufferPool(settings.transfer.memory)
+        reputation = Reputation()
+        self.links = Links(
+            PeerHello(PROTOCOL_VERSION, identity.node, identity.name, identity.port),
+            self.holdings,
+            reputation,
+            met=self.static.add_known,
+            find=self._find_reference,
+        )
+        client = PeerClient()
+        stack.callback(client.close)
+        parts = Parts(
+            store=store,
+            holdings=self.holdings,
+            links=self.links,
+            client=client,
+            buffers=self.buffers,
+            discovery=self.routes,
+            leases=self.routes,
+            origin=lambda repository: self.origins.find(repository.registry),
+            reputation=reputation,
+            stream=settings.transfer.stream,
+        )
+        self.engine = Engine(
+            parts,
+            node=identity.node,
+            settings=SwarmSettings(
+                peers=settings.transfer.peers, grace=settings.transfer.grace, links=hasher.available
+            ),
+            rng=rng,
+            has_origin=lambda repository: repository.registry in upstreams,
+        )
+        self.seeder = Seeder(store, self.holdings, self.links, parts.statistics, settings.transfer.uploads)
+        self.upstreams = upstreams
+        self.prefetcher: Prefetcher | None = None
+
+    @classmethod
+    async def make(cls, settings: NodeSettings, stack: AsyncExitStack) -> _Node:
+        """Open the state, the store and every listener: what can fail fails here, before anything runs."""
+        state = Path(settings.state)
+        name = settings.name or socket.gethostname()
+        own = node_id(state)
+        hasher = LinkHasher.load()
+        if not hasher.available:
+            log.warning("chunks can't be verified one by one: whole blobs are", reason=hasher.reason)
+        late: list[_Node] = []
+
+        def withdraw(digest: Digest) -> None:
+            for node in late:
+                node.routes.announce(Holding(str(digest), 0, 0, False))
+                node.holdings.changed(digest)
+
+        store = await DiskStore.load(state, settings.store, hasher=hasher, withdraw=withdraw)
+        stack.callback(store.close)
+        metadata = await stack.enter_async_context(open_metadata(state))
+        listeners: dict[str, Sequence[Listener]] = {}
+        for role, address in (
+            ("registry", settings.registry.listen),
+            ("peer", settings.peer.listen),
+            ("metrics", settings.metrics.listen),
+            ("admin", f"unix:{state / ADMIN}"),
+        ):
+            listeners[role] = await open_listeners(address)
+            for listener in listeners[role]:
+                stack.callback(listener.close)
+        host, port = _advertised(settings, listeners["peer"])
+        identity = Identity(own, name, host, port)
+        node = cls(settings, identity, hasher, store, metadata, listeners, stack)
+        late.append(node)
+        return node
+
+    async def run(self, stop: trio.Event, ready: Callable[[ReadyInfo], None]) -> None:
+        """Run until ``stop``, then drain."""
+        try:
+            async with trio.open_nursery() as core:
+                for part in (self.buffers, self.links, self.engine, self.routes):
+                    await core.start(part.run)
+                for blob in self.store.blobs():
+                    self.routes.announce(Holding(str(blob.digest), blob.size, 1, True))
+                hosted = await host_layouts(
+                    [Path(d) for d in self.settings.host],
+                    store=self.store,
+                    metadata=self.metadata,
+                    pin=self.store.pin,
+                )
+                await self._serve(core, hosted, stop, ready)
+                core.cancel_scope.cancel()
+        finally:
+            stop.set()
+
+    async def _serve(
+        self, core: trio.Nursery, hosted: Hosted, stop: trio.Event, ready: Callable[[ReadyInfo], None]
+    ) -> None:
+        registry = Registry(
+            settings=self.settings.registry,
+            tags=self.settings.tags,
+            upstreams=self.upstreams,
+            transfer=self.engine,
+            store=self.store,
+            metadata=self.metadata,
+            origins=self.origins,
+            references=self.routes,
+            hosted=hosted,
+        )
+        self.prefetcher = Prefetcher(
+            upstreams=registry.upstreams,
+            puller=registry.puller,
+            transfer=self.engine,
+            pin=self.store.pin,
+            report=self.tracker.report if self.tracker is not None else lambda _: None,
+        )
+        await core.start(self.prefetcher.run)
+        metrics = Metrics(
+            Readings(self.engine.statistics, self.store.statistics, lambda: registry.statistics, self._ways),
+            node=self.identity.name,
+            version=__version__,
+        )
+        allowed = (*LOOPBACK_HOSTS, *self.settings.registry.allowed_hosts, *self._own_hosts("registry"))
+        handlers = {
+            "registry": guard_hosts(registry.handle, allowed),
+            "peer": self.seeder.handle,
+            "metrics": health_handler(metrics.render, {"store": self._check_store}),
+            "admin": admin_handler(lambda: self._status(registry), self._explain),
+        }
+        limits = {"registry": self.settings.registry.limits, "peer": self.settings.peer.limits}
+        servers: list[Server] = []
+        async with trio.open_nursery() as serving:
+            for role, handler in handlers.items():
+                server = await serving.start(serve, handler, self.listeners[role], limits.get(role))
+                servers.append(server)
+            gc.collect()
+            gc.freeze()  # what start-up made stays: no collection need look at it again
+            ready(self._ready())
+            log.info("ready", **{role: self._address(role) for role in handlers})
+            await stop.wait()
+            log.info("stopping")
+            for server in servers:
+                server.stop()
+        log.info("stopped")
+
+    # ── glue ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _intent(self, message: Intent | IntentCancel) -> None:
+        if self.prefetcher is not None:
+            self.prefetcher.take(message)
+
+    async def _ask_peers(self, repository: str, reference: str) -> KnownReference | None:
+        found = await self.links.find_reference(self.static.configured(), repository, reference)
+        if found is None:
+            return None
+        return KnownReference(Digest.parse(found.digest), found.media_type, found.size, found.age)
+
+    async def _find_reference(self, message: FindReference) -> FoundReference:
+        """Answer a peer that asks what a tag pointed to when this node saw it last."""
+        try:
+            repository = Repository.parse(message.repository)
+        except RegistryError:
+            return FoundReference(message.request)
+        row = (
+            None if repository.registry == HOSTED else await self.metadata.tag(repository, message.reference)
+        )
+        if row is None:
+            return FoundReference(message.request)
+        age = max(0.0, (datetime.now(UTC) - row.confirmed_at).total_seconds())
+        target = row.target
+        return FoundReference(message.request, str(target.digest), target.media_type, target.size, age)
+
+    def _ways(self) -> dict[str, bool]:
+        ways = {"static": self.static.available}
+        if self.tracker is not None:
+            ways["tracker"] = self.tracker.available
+        return ways
+
+    def _check_store(self) -> str | None:
+        return None if self.store.statistics().healthy else "the store failed to write; see the log"
+
+    def _address(self, role: str) -> str:
+        return self.listeners[role][0].address
+
+    def _own_hosts(self, role: str) -> tuple[str, ...]:
+        return tuple(listener.address for listener in self.listeners[role])
+
+    def _ready(self) -> ReadyInfo:
+        admin = str(Path(self.settings.state, ADMIN).absolute())
+        return ReadyInfo(
+            event="ready",
+            name=self.identity.name,
+            node=self.identity.node,
+            registry=self._address("registry"),
+            peer=self._address("peer"),
+            metrics=self._address("metrics"),
+            admin=admin,
+        )
+
+    def _status(self, registry: Registry) -> Status:
+        return Status(
+            node=self.identity.node,
+            name=self.identity.name,
+            version=__version__,
+            addresses={role: self._address(role) for role in self.listeners},
+            uptime=trio.current_time() - self.started,
+            discovery=self._ways(),
+            transfer=self.engine.statistics(),
+            store=self.store.statistics(),
+            requests=RequestReport.of(registry.statistics),
+            swarms=tuple(
+                SwarmStatus(
+                    digest=one.digest,
+                    size=one.size,
+                    verified=one.verified,
+                    peers=len(one.peers),
+                    readers=one.readers,
+                    origin=one.lease,
+                )
+                for one in self.engine.swarms()
+            ),
+        )
+
+    async def _explain(self, digest: Digest) -> Mapping[str, object]:
+        stored = self.store.find(digest)
+        told = self.engine.explain(digest)
+        return {
+            "digest": str(digest),
+            "stored": stored is not None,
+            "size": stored.size if stored is not None else 0,
+            "download": told,
+            "known_peers": len(self.static.nodes()),
+            "discovery": self._ways(),
+        }
+
+
+def _advertised(settings: NodeSettings, listeners: Sequence[Listener]) -> tuple[str, int]:
+    """Where other nodes are told to find us; an empty host where we listen on every address."""
+    bound_host, bound_port = split_address(listeners[0].address)
+    if settings.peer.advertise:
+        host, port = split_address(settings.peer.advertise)
+        return host, port or bound_port
+    host = bound_host.strip("[]")
+    try:
+        everywhere = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        everywhere = False
+    return "" if everywhere else host, bound_port
