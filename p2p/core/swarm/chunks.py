@@ -56,6 +56,7 @@ class Layout:
 
     def covering(self, start: int, stop: int) -> range:
         """Chunks that hold any byte of ``[start, stop)``."""
+        stop = min(stop, self.size)
         if start >= stop:
             return range(0)
-        return range(start // self.chunk, -(-min(stop, self.size) // self.chunk))
+        return range(start // self.chunk, -(-stop // self.chunk))

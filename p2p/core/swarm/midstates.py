@@ -82,8 +82,8 @@ class Midstates:
 
     def agrees(self, other: Midstates) -> bool:
         """Whether one is a prefix of the other (or they are equal)."""
-        shared = min(len(self.states), len(other.states))
-        return self.states[:shared] == other.states[:shared]
+        short, long = sorted((self.states, other.states), key=len)
+        return long.startswith(short)
 
     def disagreement(self, other: Midstates) -> int | None:
         """Index of the first state that differs, None where they agree."""
