@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import clients, processes
-from tests.support.images import GIB, Image, OciLayout, small_layers
+from tests.support.images import GIB, MIB, Image, OciLayout, small_layers
 from tests.support.nodes import Node, Tracker
 from tests.support.registry_origin import DockerRegistry
 
@@ -99,7 +99,7 @@ def _no_traceback() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def gallery(session_directory: Path) -> Gallery:
-    """Make the images: single- and multi-arch, an empty layer, 1 GiB, 60 small layers."""
+    """Make the images: single- and multi-arch, an empty layer, 256 MiB, 1 GiB, 60 small layers."""
     layout = OciLayout(session_directory / "gallery")
     amd64 = layout.image(small_layers(layout, 3, 2_000_000, seed=1000), tag="single")
     arm64 = layout.image(
@@ -109,8 +109,10 @@ def gallery(session_directory: Path) -> Gallery:
     empty = layout.image([layout.empty_layer(), *small_layers(layout, 1, 50_000, seed=4000)], tag="empty")
     many = layout.image(small_layers(layout, SMALL_LAYERS, 100_000, seed=5000), tag="many")
     big = layout.image([layout.layer("big", GIB, seed=6000)], tag="big")
+    medium = layout.image([layout.layer("medium", 256 * MIB, seed=7000)], tag="medium")
     multi = layout.index({"amd64": other, "arm64": arm64}, tag="multi")
-    return Gallery(layout, {"single": amd64, "multi": multi, "empty": empty, "many": many, "big": big})
+    images = {"single": amd64, "multi": multi, "empty": empty, "many": many, "medium": medium, "big": big}
+    return Gallery(layout, images)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,197 @@
+"""A peer of the tests' own, honest or lying, over real sockets.
+
+It speaks ``p2p.core.wire.peer`` over a WebSocket and answers ranges over HTTP, on one port, as nodes do.
+It runs trio in a thread of its own, so that plain tests can hold it as a context manager.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Self
+
+import trio
+import trio_websocket
+
+from p2p.core.oci.digest import Digest
+from p2p.core.swarm.chunks import Layout
+from p2p.core.swarm.midstates import Midstates as StateList
+from p2p.core.wire.codec import decoder, encode
+from p2p.core.wire.common import PROTOCOL_VERSION
+from p2p.core.wire.peer import (
+    Absent,
+    FindReference,
+    FoundReference,
+    Midstates,
+    PeerHello,
+    PeerMessage,
+    State,
+    Subscribe,
+)
+from p2p.store.verify import LinkHasher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXCHANGE = "/p2p/v1/exchange"
+BLOBS = "/p2p/v1/blobs/"
+_decode = decoder(PeerMessage)
+
+
+class Lie(Enum):
+    """What is wrong with a peer."""
+
+    NONE = "honest"
+    WRONG_BYTES = "the right list, and chunks with a flipped bit"
+    FALSE_LIST = "a list over other bytes, and those bytes: only the last link gives it away"
+    STALL = "the right list, and answers that stop after the head"
+
+
+class HostilePeer:
+    """Claims to have the blob in ``path``; ``requests`` counts what it was asked for.
+
+    ``address`` is for ``--peer``; ``node`` is the id it greets with and that bans name.
+    """
+
+    def __init__(self, path: Path, digest: str, lie: Lie, *, name: str = "hostile") -> None:
+        self.name = name
+        self.node = name.encode().hex().ljust(32, "0")[:32]
+        self.lie = lie
+        self.requests = 0
+        self.address = ""
+        self._digest = Digest.parse(digest)
+        self._data = bytearray(path.read_bytes())
+        self._layout = Layout(len(self._data))
+        if lie is Lie.FALSE_LIST:
+            self._data[self._layout.offset(self._layout.count // 2)] ^= 1
+        self._states = _states(self._digest, self._layout, self._data)
+        self._stop: Callable[[], None] = lambda: None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=trio.run, args=(self._run,), name=name)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+        self._thread.join(10)
+
+    async def _run(self) -> None:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self._port = listener.socket.getsockname()[1]
+        self.address = f"127.0.0.1:{self._port}"
+        with trio.CancelScope() as scope:
+            token = trio.lowlevel.current_trio_token()
+            self._stop = lambda: token.run_sync_soon(scope.cancel)
+            self._ready.set()
+            await trio.serve_listeners(self._serve, [listener])
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed):
+            async with stream:
+                while head := await _read_head(stream):
+                    if EXCHANGE.encode() in head.split(b"\r\n", 1)[0]:
+                        await self._exchange(_Replayed(head, stream))
+                        return
+                    await self._answer(stream, head)
+
+    async def _exchange(self, stream: trio.abc.Stream) -> None:
+        async with trio.open_nursery() as nursery:
+            request = await trio_websocket.wrap_server_stream(nursery, stream)
+            websocket = await request.accept()
+            with suppress(trio_websocket.ConnectionClosed):
+                hello = PeerHello(PROTOCOL_VERSION, self.node, self.name, self._port)
+                await websocket.send_message(encode(hello))
+                while True:
+                    message = await websocket.get_message()
+                    assert isinstance(message, bytes)
+                    for reply in self._replies(_decode(message)):
+                        await websocket.send_message(encode(reply))
+            nursery.cancel_scope.cancel()
+
+    def _replies(self, message: PeerMessage) -> list[PeerMessage]:
+        match message:
+            case Subscribe(digest=digest) if digest == str(self._digest):
+                states = self._states
+                return [
+                    State(digest, self._layout.size, complete=True),
+                    Midstates(digest, 0, states.states, states.list_id()),
+                ]
+            case Subscribe(digest=digest):
+                return [Absent(digest)]
+            case FindReference(request=request):
+                return [FoundReference(request)]
+            case _:
+                return []
+
+    async def _answer(self, stream: trio.SocketStream, head: bytes) -> None:
+        lines = head.decode("latin-1").split("\r\n")
+        path = lines[0].split(" ")[1]
+        headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
+        if path != BLOBS + str(self._digest):
+            await stream.send_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return
+        self.requests += 1
+        start, _, end = headers["range"].removeprefix("bytes=").partition("-")
+        body = bytearray(self._data[int(start) : int(end) + 1])
+        if self.lie is Lie.WRONG_BYTES:
+            for at in range(0, len(body), self._layout.chunk):
+                body[at] ^= 1
+        await stream.send_all(
+            f"HTTP/1.1 206 Partial Content\r\nContent-Length: {len(body)}\r\n"
+            f"Content-Range: bytes {start}-{int(start) + len(body) - 1}/{self._layout.size}\r\n\r\n".encode()
+        )
+        if self.lie is Lie.STALL:
+            await stream.receive_some(1)  # until the other side has had enough
+        else:
+            await stream.send_all(body)
+
+
+class _Replayed(trio.abc.Stream):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, start: bytes, stream: trio.SocketStream) -> None:
+        self._start = start
+        self._stream = stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._start:
+            start, self._start = self._start, b""
+            return start
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def _read_head(stream: trio.SocketStream) -> bytes:
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        received = await stream.receive_some(65536)
+        if not received:
+            return b""
+        head += bytes(received)
+    return head
+
+
+def _states(digest: Digest, layout: Layout, data: bytearray) -> StateList:
+    hasher = LinkHasher.load()
+    states = StateList(digest.algorithm)
+    view = memoryview(data)
+    for index in range(layout.count - 1):
+        start = layout.offset(index)
+        state = hasher.advance(
+            digest.algorithm, states.state(index), start, view[start : start + layout.chunk]
+        )
+        states = states.joined(index, state)
+    return states
