@@ -7,33 +7,38 @@ appear. What an earlier start hosted and this one does not is no longer offered.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 
+from p2p.core.oci.descriptor import Descriptor
+from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.manifest import MANIFEST_TYPES, parse_manifest
 from p2p.core.oci.reference import Repository
 from p2p.core.swarm.chunks import MIB, Layout
-from p2p.errors import ConfigError, LocalError
+from p2p.errors import ConfigError, LocalError, VerificationError
 from p2p.metadata.api import TagRow
 from p2p.registry.layout import parse_layout
 from p2p.registry.upstreams import HOSTED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
+    from io import FileIO
     from pathlib import Path
 
-    from p2p.core.oci.descriptor import Descriptor
-    from p2p.core.oci.digest import Digest
     from p2p.core.oci.manifest import Manifest
     from p2p.metadata.api import Metadata
     from p2p.registry.layout import LayoutEntry
     from p2p.store.api import Partial, Store
+
+Pin = Callable[[Digest], Awaitable[None]]
+"""Keeps a digest from eviction, whether or not it is here yet."""
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +69,7 @@ class Hosted:
         listed = self._referrers.setdefault((repository, manifest.subject.digest), [])
         if all(each.digest != referrer.digest for each in listed):
             listed.append(
-                type(referrer)(
+                Descriptor(
                     media_type=manifest.media_type,
                     digest=referrer.digest,
                     size=referrer.size,
@@ -79,7 +84,7 @@ async def host_layouts(
 ) -> Hosted:
     """Copy layouts into the store and put their tags into metadata. The files must not change meanwhile.
 
-    ``pin`` is told each digest before it comes in, and is to keep it from eviction.
+    Each digest is pinned before it comes in.
 
     Raises ConfigError for a directory that is no layout, LocalError for a file that is missing or does
     not have the bytes its name promises, StoreError. Tags appear only after all directories are in.
@@ -179,7 +184,7 @@ class _Ingest:
 
     async def _manifest(self, path: Path, descriptor: Descriptor) -> Manifest:
         data = await self._small(path)
-        if type(descriptor.digest).of(data, descriptor.digest.algorithm) != descriptor.digest:
+        if Digest.of(data, descriptor.digest.algorithm) != descriptor.digest:
             raise _changed(path)
         try:
             return parse_manifest(data, descriptor.media_type)
@@ -210,8 +215,12 @@ class _Ingest:
                 )
             await self._copy(path, file.wrapped, digest, size)
 
-    async def _copy(self, path: Path, file: BinaryIO, digest: Digest, size: int) -> None:
-        partial = await self._store.open_partial(digest, size)
+    async def _copy(self, path: Path, file: FileIO, digest: Digest, size: int) -> None:
+        try:
+            partial = await self._store.open_partial(digest, size)
+        except VerificationError:
+            # Somebody began it with a false size, which is forgotten now.
+            partial = await self._store.open_partial(digest, size)
         if partial.midstates.length or partial.have.count:
             # Left by a start that was stopped midway: simpler to hash it anew than to trust and mend it.
             await partial.discard()
@@ -226,7 +235,7 @@ class _Ingest:
                 await partial.close()
 
 
-async def _append_all(file: BinaryIO, partial: Partial) -> bool:
+async def _append_all(file: FileIO, partial: Partial) -> bool:
     layout: Layout = partial.layout
     step = BUFFER // layout.chunk
     buffer = memoryview(bytearray(min(BUFFER, max(layout.size, 1))))
@@ -239,10 +248,10 @@ async def _append_all(file: BinaryIO, partial: Partial) -> bool:
     return True
 
 
-def _read_into(file: BinaryIO, wanted: memoryview) -> bool:
+def _read_into(file: FileIO, wanted: memoryview) -> bool:
     filled = 0
     while filled < len(wanted):
-        got = file.readinto(wanted[filled:])  # type: ignore[attr-defined]
+        got = file.readinto(wanted[filled:])
         if not got:
             return False
         filled += got

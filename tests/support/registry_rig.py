@@ -74,7 +74,7 @@ class MemoryOrigin:
         self, path: str, tag: str | None, layers: Iterable[bytes] = (b"layer",), **more: Any
     ) -> Digest:
         config = self.put_blob(path, b"{}" + repr(more).encode())
-        document = {
+        document: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "config": {"mediaType": CONFIG, "digest": str(config), "size": len(self.blobs[path, config])},
@@ -82,8 +82,9 @@ class MemoryOrigin:
                 {"mediaType": LAYER, "digest": str(self.put_blob(path, data)), "size": len(data)}
                 for data in layers
             ],
-            **more,
         }
+        document["layers"] += more.pop("foreign", [])
+        document |= more
         return self.put_manifest(path, json.dumps(document).encode(), OCI_MANIFEST, tag)
 
     def put_index(self, path: str, tag: str | None, children: Iterable[Digest]) -> Digest:
