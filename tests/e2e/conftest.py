@@ -54,12 +54,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Show the end of every running process's output when a test fails."""
+    """Show the end of every process's output when a test fails."""
     report = yield
     if report.failed:
         for process in processes.STARTED:
-            if process.running:
-                report.sections.append((f"the end of {process.name}", process.tail()))
+            # Those of earlier tests are gone with their directory.
+            if process.out.exists() and not isinstance(process, DockerRegistry):
+                report.sections.append((f"the end of {process.name}", process.tail(15)))
     return report
 
 

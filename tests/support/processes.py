@@ -213,7 +213,7 @@ class Process:
         parts = []
         for path in (self.out, self.err):
             if path.exists():
-                text = path.read_text(errors="replace").splitlines()[-lines:]
+                text = [line[:500] for line in path.read_text(errors="replace").splitlines()[-lines:]]
                 parts.append(f"--- {path.name}\n" + "\n".join(text))
         return "\n".join(parts)
 
