@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import structlog
 import trio
 from sqlalchemy import create_engine, delete, event, insert, select, text
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -21,7 +22,7 @@ from sqlalchemy.pool import StaticPool
 
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
-from p2p.errors import LocalError
+from p2p.errors import LocalError, StoreFullError
 from p2p.metadata import schema
 from p2p.metadata.api import TagRow, merged
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
     from p2p.core.oci.reference import Repository
+
+log = structlog.get_logger(__name__)
 
 FILE = "metadata.db"
 HOT_LINKS = 16_384
@@ -98,7 +101,11 @@ class SqlMetadata:
 
     async def put_tag(self, repository: Repository, tag: str, row: TagRow) -> None:
         """Create or move a tag and link its digest, in one transaction."""
-        kept = await self._do(lambda: self._write_tag(repository, tag, row))
+        try:
+            kept = await self._do(lambda: self._write_tag(repository, tag, row))
+        except StoreFullError as error:
+            kept = merged(self._links.get((repository, row.digest)), row.target)
+            self._forgive(error)
         self._links.put((repository, row.digest), kept)
         self._tags.put((repository, tag), row)
 
@@ -133,9 +140,17 @@ class SqlMetadata:
         new = [each for each in content if self._is_news(repository, each)]
         if not new:
             return
-        kept = await self._do(lambda: self._write_links(repository, new))
+        try:
+            kept = await self._do(lambda: self._write_links(repository, new))
+        except StoreFullError as error:
+            kept = [merged(self._links.get((repository, each.digest)), each) for each in new]
+            self._forgive(error)
         for each in kept:
             self._links.put((repository, each.digest), each)
+
+    def _forgive(self, error: StoreFullError) -> None:
+        # Pulls go on without room on the disk: what can be asked again anew is kept in memory only.
+        log.warning("metadata kept in memory only", cause=str(error))
 
     def _is_news(self, repository: Repository, new: Descriptor) -> bool:
         known = self._links.get((repository, new.digest))
@@ -327,6 +342,8 @@ def _mapped(subject: str, error: Exception) -> LocalError:
     said = str(cause)
     if "locked" in said:
         return LocalError(subject, said, "Another node uses the same state directory: give each its own")
+    if "disk is full" in said:
+        return StoreFullError(subject, said, "Free space on its filesystem")
     if "not a database" in said or "malformed" in said or "no such column" in said:
         return LocalError(subject, f"it is corrupt ({said})", _ASIDE)
-    return LocalError(subject, said, "Check that the directory exists, can be written and is not full")
+    return LocalError(subject, said, "Check that the directory exists and can be written")

@@ -9,6 +9,7 @@ import trio
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.range import RangeNotSatisfiableError, parse_range
+from p2p.core.swarm.chunks import MAX_BLOB
 from p2p.net.ranged import ranged_response
 from p2p.origin.api import Kind
 from p2p.registry.replies import content_headers, not_modified
@@ -69,6 +70,8 @@ class Blobs:
         if stored is None and choice.hosted:
             raise RegistryError("BLOB_UNKNOWN", f"hosted repository {choice.name} has no {digest} any more")
         size = found.size if stored is None else stored.size
+        if size > MAX_BLOB:
+            raise RegistryError("SIZE_INVALID", f"{digest} has {size} bytes, as is claimed", status=502)
         known = stored is not None or size > 0 or digest in _EMPTY
         wanted = Wanted(choice.repository, digest, Kind.BLOB, size)
         if request.method == "GET":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from p2p.core.oci.manifest import OCI_INDEX
 from p2p.core.oci.route import MAX_PAGE
 from p2p.errors import OriginProtocolError
-from p2p.net.message import Content, Response
+from p2p.net.message import Content, Header, Response
 from p2p.registry.replies import VERSION, json_response, namespace_headers, next_link
 from p2p.registry.upstreams import HOSTED
 
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
     from p2p.metadata.api import TagRecords
-    from p2p.net.message import Header
     from p2p.registry.api import OriginLookup
     from p2p.registry.upstreams import Choice
 
-_FILTERED: Final[tuple[str, str]] = ("oci-filters-applied", "artifactType")
+_FILTERED: Final[Header] = (b"OCI-Filters-Applied", b"artifactType")
 
 
 class Lists:
@@ -78,7 +77,7 @@ class Lists:
             found = self._hosted_referrers(choice.repository, digest)
             if artifact_type is not None:
                 found = [each for each in found if each.artifact_type == artifact_type]
-                headers.append((_FILTERED[0].encode(), _FILTERED[1].encode()))
+                headers.append(_FILTERED)
             index = {
                 "schemaVersion": 2,
                 "mediaType": OCI_INDEX,
@@ -89,10 +88,9 @@ class Lists:
             where = choice.repository
             fetched = await self._origins.find(where.registry).referrers(where.path, digest, artifact_type)
             data = fetched.data
-            headers += [
-                (name.encode(), _FILTERED[1].encode()) for name, _ in fetched.headers if name == _FILTERED[0]
-            ]
-        return Response(200, ((b"content-type", OCI_INDEX.encode()), *headers), Content(data))
+            if any(name == "oci-filters-applied" for name, _ in fetched.headers):
+                headers.append(_FILTERED)
+        return Response(200, ((b"Content-Type", OCI_INDEX.encode()), *headers), Content(data))
 
     async def catalog(self, n: int | None, last: str | None) -> Response:
         """Answer one page of hosted repositories; what is cached of upstreams is nobody's catalogue."""
@@ -105,4 +103,4 @@ class Lists:
 
 def _catalog_link(n: int, last: str) -> Header:
     # Repository names need no percent-encoding in a query.
-    return b"link", f'</v2/_catalog?n={n}&last={last}>; rel="next"'.encode("ascii")
+    return b"Link", f'</v2/_catalog?n={n}&last={last}>; rel="next"'.encode("ascii")

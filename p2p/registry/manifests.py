@@ -80,7 +80,7 @@ class Manifests:
 
 def _headers(choice: Choice, target: Descriptor) -> tuple[Header, ...]:
     return (
-        (b"content-type", target.media_type.encode("ascii")),
+        (b"Content-Type", target.media_type.encode("ascii")),
         *content_headers(choice, target.digest),
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.manifest import Manifest, parse_manifest
+from p2p.core.swarm.chunks import MAX_BLOB
 from p2p.origin.api import Kind
 from p2p.registry.spans import closing, read_part
 from p2p.transfer.api import Wanted
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 REMEMBERED: Final = 1024
 """Manifests whose children are known to be linked, so that a warm one is not parsed again."""
+
+
+READ_AHEAD: Final = 256
+"""Blobs of one manifest that are hinted at; Docker builds 127 layers at most, hostile tools more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +106,7 @@ class Puller:
         known = self._known.get(key)
         if known is None:
             try:
-                manifest = parse_manifest(data, target.media_type)
+                manifest = _read_strictly(data, target.media_type)
             except RegistryError as error:
                 # Not the client's mistake, as the code's own status would tell it.
                 raise RegistryError(
@@ -121,12 +127,19 @@ class Puller:
         return PulledManifest(Descriptor(media_type=media_type, digest=target.digest, size=len(data)), data)
 
 
+def _read_strictly(data: bytes, media_type: str) -> Manifest:
+    manifest = parse_manifest(data, media_type)
+    for child in manifest.children:
+        if child.size > MAX_BLOB:
+            raise RegistryError.manifest_invalid(f"claims {child.size} bytes for {child.digest}")
+    return manifest
+
+
 def _ahead(repository: Repository, manifest: Manifest) -> tuple[Wanted, ...]:
     if manifest.is_index:
         return ()
     # Foreign layers (with urls) are seldom at the registry: wait until a client truly asks.
+    usual = (child for child in manifest.children if not child.urls)
     return tuple(
-        Wanted(repository, child.digest, Kind.BLOB, child.size)
-        for child in manifest.children
-        if not child.urls
+        Wanted(repository, child.digest, Kind.BLOB, child.size) for child in islice(usual, READ_AHEAD)
     )

@@ -26,24 +26,24 @@ if TYPE_CHECKING:
     from p2p.net.message import Request
     from p2p.registry.upstreams import Choice
 
-VERSION: Final[Header] = (b"docker-distribution-api-version", b"registry/2.0")
+VERSION: Final[Header] = (b"Docker-Distribution-API-Version", b"registry/2.0")
 
 
 def json_response(status: int, document: object, headers: tuple[Header, ...] = ()) -> Response:
     """Answer with JSON."""
     data = json.dumps(document, separators=(",", ":")).encode("ascii")
-    return Response(status, ((b"content-type", b"application/json"), VERSION, *headers), Content(data))
+    return Response(status, ((b"Content-Type", b"application/json"), VERSION, *headers), Content(data))
 
 
 def error_response(error: RemoraError, unknown: str) -> Response:
     """Render any error of ours; see ``as_registry_error`` for ``unknown``."""
     answer = as_registry_error(error, unknown)
-    headers = [(b"content-type", BODY_TYPE.encode()), VERSION]
+    headers = [(b"Content-Type", BODY_TYPE.encode()), VERSION]
     if isinstance(error, OriginLimitedError):
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+        headers.append((b"Retry-After", b"%d" % max(1, math.ceil(error.retry_after))))
     if answer.status == 405 and isinstance(answer.detail, Mapping):
         allowed = answer.detail.get("allowed", ())
-        headers.append((b"allow", ", ".join(allowed).encode("ascii")))
+        headers.append((b"Allow", ", ".join(allowed).encode("ascii")))
     return Response(answer.status, tuple(headers), Content(answer.body()))
 
 
@@ -76,8 +76,8 @@ def content_headers(choice: Choice, digest: Digest) -> tuple[Header, ...]:
     """Headers of a blob or a manifest, but for its type and length."""
     text = str(digest).encode()
     return (
-        (b"docker-content-digest", text),
-        (b"etag", b'"%b"' % text),
+        (b"Docker-Content-Digest", text),
+        (b"ETag", b'"%b"' % text),
         VERSION,
         *namespace_headers(choice),
     )
@@ -87,7 +87,7 @@ def namespace_headers(choice: Choice) -> tuple[Header, ...]:
     """Say which upstream ``ns`` was taken for, where the request had one."""
     if choice.namespace is None:
         return ()
-    return ((b"oci-namespace", choice.namespace.encode()),)
+    return ((b"OCI-Namespace", choice.namespace.encode()),)
 
 
 def not_modified(request: Request, choice: Choice, digest: Digest) -> Response | None:
@@ -105,4 +105,4 @@ def next_link(choice: Choice, endpoint: str, *, n: int, last: str) -> Header:
     """Point to the next page of a list on this node, the way the client came here."""
     namespace = "" if choice.namespace is None else f"&ns={quote(choice.namespace, safe='')}"
     target = f"/v2/{choice.name}/{endpoint}?n={n}&last={quote(last, safe='')}{namespace}"
-    return b"link", f'<{target}>; rel="next"'.encode("ascii")
+    return b"Link", f'<{target}>; rel="next"'.encode("ascii")

@@ -112,6 +112,19 @@ async def test_dangling_tag_is_refused_by_foreign_keys(tmp_path: Path) -> None:
             await metadata._do(lambda: metadata._connection.exec_driver_sql("DELETE FROM link"))
 
 
+async def test_on_a_full_disk_pulls_go_on_from_memory(tmp_path: Path) -> None:
+    async with open_metadata(tmp_path) as metadata:
+        await metadata._do(lambda: metadata._connection.exec_driver_sql("PRAGMA max_page_count=1"))
+        links = [blob(b"%d" % number) for number in range(2000)]
+        await metadata.link(APP, links)
+        assert await metadata.reaches(APP, links[-1].digest)
+        for number in range(50):
+            await metadata.put_tag(APP, f"{number}" * 50, row(b"%d" % number * 50))
+        assert await metadata.tag(APP, "49" * 50) == row(b"49" * 50)
+    async with open_metadata(tmp_path) as metadata:
+        assert not await metadata.reaches(APP, links[-1].digest)
+
+
 async def test_cancelled_write_is_whole_or_absent_and_the_store_goes_on(tmp_path: Path) -> None:
     async with open_metadata(tmp_path) as metadata:
         with trio.CancelScope() as scope:

@@ -142,6 +142,7 @@ HEADERS = st.dictionaries(
 METHOD = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "X"])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(METHOD, PATH | st.text(max_size=30), QUERY | st.text(max_size=20), HEADERS)
 async def test_any_request_gets_a_response(

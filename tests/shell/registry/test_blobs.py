@@ -131,6 +131,14 @@ async def test_head_of_an_unlinked_blob_asks_the_origin_for_its_size_alone() -> 
     assert rig.origin.calls == {"head_blob": 1}
 
 
+async def test_absurd_size_is_the_upstreams_fault() -> None:
+    rig = Rig()
+    digest = Digest.of(b"x")
+    await rig.metadata.link(APP, [Descriptor(LAYER, digest, 1 << 60)])
+    assert (await rig.get(url(digest))).status == 502
+    assert rig.transfer.opened == []
+
+
 async def test_head_where_nobody_told_the_size_reads_no_byte() -> None:
     rig = Rig()
     digest = rig.origin.put_blob("app", DATA)

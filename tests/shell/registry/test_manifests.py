@@ -204,6 +204,23 @@ async def test_ambiguous_manifest_of_an_upstream_is_refused_as_its_fault(documen
     assert "test/app@sha256:" in errors(response)[0]["message"]
 
 
+async def test_absurd_size_of_a_layer_is_refused_before_anything_is_reserved() -> None:
+    rig = Rig()
+    layer = {"mediaType": LAYER, "digest": str(Digest.of(b"x")), "size": (1 << 63) - 1}
+    rig.origin.put_image("app", "1", [], foreign=[layer])
+    response = await rig.get(url("1"))
+    assert (response.status, errors(response)[0]["code"]) == (502, "MANIFEST_INVALID")
+    assert rig.transfer.ahead == []
+
+
+async def test_so_many_layers_are_read_ahead_and_no_more() -> None:
+    rig = Rig()
+    rig.origin.put_image("app", "1", [b"%d" % number for number in range(1000)])
+    assert (await rig.get(url("1"))).status == 200
+    assert len(rig.transfer.ahead) == 256
+    assert await rig.metadata.reaches(APP, Digest.of(b"999"))
+
+
 async def test_layer_is_not_given_as_a_manifest() -> None:
     rig = Rig()
     evil = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "layers": []}).encode()

@@ -83,6 +83,7 @@ def test_directory_without_any_letter_needs_a_name() -> None:
         parse_layout("/", MARKER, index({REF_NAME: "1"}))
 
 
+@pytest.mark.slow
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_any_annotation_is_a_name_or_a_config_error(name: str, other: str) -> None:
     try:

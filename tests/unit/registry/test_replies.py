@@ -66,12 +66,12 @@ def test_every_error_has_its_status(error: RemoraError, status: int, code: str) 
 @pytest.mark.parametrize(("after", "said"), [(0.0, b"1"), (0.2, b"1"), (59.5, b"60")])
 def test_retry_after_is_whole_seconds_and_never_at_once(after: float, said: bytes) -> None:
     response = error_response(OriginLimitedError("a", "b", retry_after=after), "NAME_UNKNOWN")
-    assert (b"retry-after", said) in response.headers
+    assert (b"Retry-After", said) in response.headers
 
 
 def test_405_says_what_is_allowed() -> None:
     error = RegistryError("UNSUPPORTED", "no", {"allowed": ["GET", "HEAD"]})
-    assert (b"allow", b"GET, HEAD") in error_response(error, "NAME_UNKNOWN").headers
+    assert (b"Allow", b"GET, HEAD") in error_response(error, "NAME_UNKNOWN").headers
 
 
 def test_bodies_are_json() -> None:
@@ -85,9 +85,9 @@ def test_bodies_are_json() -> None:
 
 def test_content_headers() -> None:
     headers = dict(content_headers(CHOICE, DIGEST))
-    assert headers[b"docker-content-digest"] == str(DIGEST).encode()
-    assert headers[b"oci-namespace"] == b"ghcr.io"
-    assert b"oci-namespace" not in dict(content_headers(Choice(CHOICE.repository, "x"), DIGEST))
+    assert headers[b"Docker-Content-Digest"] == str(DIGEST).encode()
+    assert headers[b"OCI-Namespace"] == b"ghcr.io"
+    assert b"OCI-Namespace" not in dict(content_headers(Choice(CHOICE.repository, "x"), DIGEST))
 
 
 def test_next_link_leads_back_here_and_escapes() -> None:

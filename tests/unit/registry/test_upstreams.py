@@ -124,6 +124,7 @@ def test_userinfo_of_a_url_is_no_part_of_its_name() -> None:
     assert chosen.choose("app", "a.example:444").repository.registry == "a"
 
 
+@pytest.mark.slow
 @given(
     st.text("abz019./:-_[]", max_size=40),
     st.none() | st.text("abz019./:-_[]@", max_size=40) | st.sampled_from(sorted(CONFIGURED)),
