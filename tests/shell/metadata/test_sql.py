@@ -112,10 +112,11 @@ async def test_dangling_tag_is_refused_by_foreign_keys(tmp_path: Path) -> None:
             await metadata._do(lambda: metadata._connection.exec_driver_sql("DELETE FROM link"))
 
 
+@pytest.mark.slow
 async def test_on_a_full_disk_pulls_go_on_from_memory(tmp_path: Path) -> None:
     async with open_metadata(tmp_path) as metadata:
         await metadata._do(lambda: metadata._connection.exec_driver_sql("PRAGMA max_page_count=1"))
-        links = [blob(b"%d" % number) for number in range(2000)]
+        links = [blob(b"%d" % number) for number in range(500)]
         await metadata.link(APP, links)
         assert await metadata.reaches(APP, links[-1].digest)
         for number in range(50):
