@@ -21,6 +21,7 @@ from tracker.references import ReferenceTable
 
 if TYPE_CHECKING:
     from tracker.events import FromTracker
+    from tracker.leases import Lease
     from tracker.peer_table import Blob, Node, Wanting
 
 ANNOUNCE_EVERY = 1.0
@@ -228,7 +229,9 @@ class Tracker:
             self._refuse(conn, f"more than {self.table.caps.wants} wants at once", now)
             return
         if wanting.lease and not wanting.blob.whole_for(wanting):
-            self._lease_turn(wanting.blob, now)
+            granted = self._lease_turn(wanting.blob, now)
+            if granted is not None and granted.holder == node.id:
+                return  # the plan that says so went out with it
         self._pushes.schedule(wanting, now)
 
     def _unwant(self, node: Node, digest: str, now: float) -> None:
@@ -276,6 +279,8 @@ class Tracker:
             self.leases.failed(digest, now)
         if blob is not None:
             self._lease_turn(blob, now)
+            for wanting in blob.wants.values():
+                self._pushes.schedule(wanting, now)
 
     # ── plans and leases ───────────────────────────────────────────────────────────────────────────
 
@@ -284,24 +289,24 @@ class Tracker:
         for wanting in blob.hungry.values():
             self._pushes.schedule(wanting, now)
 
-    def _lease_turn(self, blob: Blob, now: float) -> None:
-        """Grant the lease of a blob if it is free or overdue and somebody needs it."""
+    def _lease_turn(self, blob: Blob, now: float) -> Lease | None:
+        """Grant the lease of a blob if it is free or overdue and somebody needs it; gives the new one."""
         lease = self.leases.find(blob.digest)
         if not blob.wants or (lease is not None and lease.due > now):
-            return
+            return None
         if lease is None and now < self._settled_at and (len(blob.partial) or len(blob.complete)):
             self.leases.wake(blob.digest, self._settled_at)
-            return
+            return None
         candidates = [
             Candidate(one.node.id, one.node.chunks(blob.digest))
             for one in blob.wants.values()
             if one.lease and not blob.whole_for(one) and (lease is None or one.node.id != lease.holder)
         ]
         if not candidates:
-            return
+            return None
         granted = self.leases.grant(blob.digest, candidates, now)
         if granted is None:
-            return
+            return None
         self.counters.leases_granted += 1
         if lease is not None:
             self.counters.leases_stolen += 1
@@ -310,7 +315,9 @@ class Tracker:
                 self._send(loser.conn, wire.LeaseLost(blob.digest, lease.epoch))
         self._push(blob.wants[granted.holder], now)
         for wanting in blob.wants.values():
-            self._pushes.schedule(wanting, now)
+            if wanting.node.id != granted.holder:
+                self._pushes.schedule(wanting, now)
+        return granted
 
     def _push(self, wanting: Wanting, now: float) -> None:
         """Make a want's plan and send it; the next one is due before this one expires."""

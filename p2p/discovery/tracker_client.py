@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, assert_never
-from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -14,11 +13,12 @@ from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.swarm import events as ev
 from p2p.core.wire import tracker as wire
-from p2p.core.wire.codec import FROM_TRACKER, MAX_MESSAGE, WireError, encode
+from p2p.core.wire.codec import FROM_TRACKER, WireError, encode
 from p2p.core.wire.common import PROTOCOL_VERSION
 from p2p.discovery.api import KnownReference
+from p2p.discovery.channel import CONNECT_TIMEOUT, open_channel, parse_url
 from p2p.discovery.ledger import Ledger
-from p2p.errors import ConfigError, TrackerError
+from p2p.errors import TrackerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from p2p.core.wire.common import Holding
     from p2p.discovery.api import Sink
 
-CONNECT_TIMEOUT = 5.0
-CLOSE_TIMEOUT = 0.5
 SEND_TIMEOUT = 10.0
 PING_EVERY = 5.0
 PING_TIMEOUT = 10.0
@@ -37,15 +35,13 @@ FIRST_RETRY, LAST_RETRY = 0.1, 2.0
 REFUSED_RETRY = 10.0
 """A tracker that refused us is not asked every other second: somebody must mend something first."""
 
-RECEIVE_BUFFER = 65536
-QUEUE = 64
-
 _LEASES = {"granted": ev.LeaseState.GRANTED, "held": ev.LeaseState.HELD, "none": ev.LeaseState.NONE}
 
 _REMOTE = (
     trio_websocket.HandshakeError,
     trio_websocket.ConnectionClosed,
     trio.TooSlowError,
+    trio.BrokenResourceError,
     OSError,
     TrackerError,
 )
@@ -75,20 +71,6 @@ class RefusedError(TrackerError):
 class _Ask:
     answered: trio.Event
     answer: wire.ReferenceAnswer | None = None
-
-
-def parse_url(text: str) -> str:
-    """Complete a tracker's URL, ``ws://host:5010`` to ``ws://host:5010/ws``. ConfigError if it is none."""
-    parts = urlsplit(text)
-    try:
-        known = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False
-    if not known or parts.username or parts.query or parts.fragment:
-        raise ConfigError(
-            f"tracker {text!r}", "is not a WebSocket URL", "Write it like ws://tracker.example:5010"
-        )
-    return parts._replace(path="/ws").geturl() if parts.path in ("", "/") else text
 
 
 class TrackerClient:
@@ -226,14 +208,7 @@ class TrackerClient:
     async def _session(self) -> NoReturn:
         """Be connected until it ends, which always is a TrackerError."""
         try:
-            async with trio_websocket.open_websocket_url(
-                self.url,
-                message_queue_size=QUEUE,
-                max_message_size=MAX_MESSAGE,
-                receive_buffer_size=RECEIVE_BUFFER,
-                connect_timeout=CONNECT_TIMEOUT,
-                disconnect_timeout=CLOSE_TIMEOUT,
-            ) as socket:
+            async with open_channel(self.url) as socket:
                 await self._greet(socket)
                 try:
                     async with trio.open_nursery() as nursery:
@@ -257,8 +232,8 @@ class TrackerClient:
             case TrackerError():
                 return error
             case trio_websocket.ConnectionRejected(status_code=status):
-                return self._lost(f"answered with HTTP status {status}")
-            case trio_websocket.ConnectionTimeout() | trio.TooSlowError():
+                return self._lost(f"answered with HTTP status {status}: not a tracker")
+            case trio.TooSlowError():
                 return self._lost("did not answer in time")
             case trio_websocket.ConnectionClosed(reason=reason):
                 told = f": {reason.reason}" if reason is not None and reason.reason else ""
