@@ -27,7 +27,6 @@ WINDOW = 8 * 1024 * 1024
 _GONE = frozenset(
     {
         errno.ENOTCONN,
-        errno.EBADF,
         errno.ETIMEDOUT,
         errno.EHOSTUNREACH,
         errno.ENETUNREACH,

@@ -149,6 +149,19 @@ class Memory:
         return Client(theirs), ended
 
 
+class NoBody:
+    """The body of a request that has none."""
+
+    def __aiter__(self) -> NoBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+    async def read(self, limit: int) -> bytes:
+        return b""
+
+
 async def hello(request: Request) -> Response:
     """Say hello."""
     return Response(200, ((b"Content-Type", b"text/plain"),), Content(b"hello " + request.path.encode()))

@@ -265,6 +265,7 @@ async def test_another_unread_body_ends_the_connection(memory: Memory, framing: 
     assert (answer.status, answer.headers["connection"]) == (200, "close")
 
 
+@pytest.mark.slow  # tracebacks take long to render
 async def test_faults_of_handlers(memory: Memory, capsys: pytest.CaptureFixture[str]) -> None:
     async def handler(request: Request) -> Response:
         match request.path:
@@ -432,6 +433,7 @@ async def test_a_client_that_ends_its_side_after_a_request_gets_the_answer(memor
     assert await client.rest() == b""
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_split_of_the_stream_gives_the_same_answers(data: st.DataObject) -> None:
@@ -470,6 +472,7 @@ FRAGMENTS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.one_of(st.binary(max_size=30), st.sampled_from(FRAGMENTS)), max_size=12),

@@ -66,6 +66,7 @@ async def test_pipelined_behind_a_body_and_behind_spans(rig: Rig) -> None:
     assert (await client.answer()).body == b"<ghi>"
 
 
+@pytest.mark.slow
 async def test_a_file_is_sent_whole(rig: Rig, tmp_path: Path) -> None:
     data = os.urandom(20_000_001)
     path = tmp_path / "data"
@@ -252,6 +253,7 @@ async def test_a_client_that_pipelines_too_much_is_still_noticed_when_it_leaves(
     await rig.quiet(server)
 
 
+@pytest.mark.slow  # tracebacks take long to render
 @pytest.mark.parametrize("fault", ["raises", "ends early", "runs over", "short file"])
 async def test_a_body_that_does_not_add_up_is_cut(rig: Rig, fault: str, tmp_path: Path) -> None:
     states: list[str] = []
