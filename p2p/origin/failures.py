@@ -39,7 +39,7 @@ def transport_failure(name: str, url: str, error: Exception) -> OriginError:
                 f"the certificate of {place} is not trusted ({cause.verify_message})",
                 f"If the registry has a CA of its own, set upstreams.{name}.ca_file to its certificate",
             )
-        if isinstance(cause, ssl.SSLError) and cause.reason == "WRONG_VERSION_NUMBER":
+        if isinstance(cause, ssl.SSLError) and getattr(cause, "reason", "") == "WRONG_VERSION_NUMBER":
             return OriginUnreachableError(
                 name,
                 f"{place} does not speak TLS",
@@ -47,7 +47,7 @@ def transport_failure(name: str, url: str, error: Exception) -> OriginError:
             )
         if isinstance(cause, ssl.SSLError):
             return OriginUnreachableError(
-                name, f"TLS with {place} failed ({cause.reason or cause})", reachable
+                name, f"TLS with {place} failed ({getattr(cause, 'reason', '') or cause})", reachable
             )
         if isinstance(cause, socket.gaierror):
             return OriginUnreachableError(
@@ -80,7 +80,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: BaseException | None = error
     while seen is not None:
         yield seen
-        seen = seen.__cause__
+        # httpcore's pool raises "from None", which leaves the first cause in the context only.
+        seen = seen.__cause__ or seen.__context__
 
 
 def passing(error: Exception) -> bool:

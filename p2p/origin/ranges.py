@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_CONTENT_RANGE: Final = re.compile(r"bytes\s+(\d{1,19})-(\d{1,19})/(\d{1,19})")
-_UNSATISFIED: Final = re.compile(r"bytes\s+\*/(\d{1,19})")
-_LENGTH: Final = re.compile(r"\d{1,19}")
+_CONTENT_RANGE: Final = re.compile(r"bytes\s+([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+_UNSATISFIED: Final = re.compile(r"bytes\s+\*/([0-9]{1,19})")
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
