@@ -25,7 +25,7 @@ from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.reference import Repository
 from p2p.core.swarm.reputation import Reputation
-from p2p.core.swarm.swarm import SwarmSettings
+from p2p.core.swarm.settings import SwarmSettings
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding
 from p2p.core.wire.peer import FindReference, FoundReference, PeerHello
 from p2p.discovery.api import KnownReference

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from p2p.core.swarm.swarm import Swarm, SwarmSettings
+from p2p.core.swarm.swarm import Swarm
 from p2p.errors import RemoraError, StoreFullError
 from p2p.transfer.runner import Runner
 from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
     from p2p.core.swarm.rng import Rng
+    from p2p.core.swarm.settings import SwarmSettings
     from p2p.transfer.api import BlobStream, Sources, TransferStatistics, Wanted
     from p2p.transfer.parts import Parts
 

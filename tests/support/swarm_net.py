@@ -17,7 +17,8 @@ from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MIB
 from p2p.core.swarm.midstates import INITIAL, Midstates
 from p2p.core.swarm.reputation import Reputation, Verdict
-from p2p.core.swarm.swarm import Swarm, SwarmSettings
+from p2p.core.swarm.settings import SwarmSettings
+from p2p.core.swarm.swarm import Swarm
 from p2p.core.wire.common import Provider
 from p2p.errors import OriginUnreachableError
 

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class Lists:
-    """The adopted list of a blob of ``count`` chunks.
+    """The adopted list. ``links`` False: chunks can't be verified one by one, and no list matters.
 
     ``own``: built wholly from bytes that this node hashed in order from the origin.
     """
 
-    def __init__(self, algorithm: str) -> None:
+    def __init__(self, algorithm: str, *, links: bool) -> None:
+        self._links = links
         self.adopted = Midstates(algorithm)
         self.own = True
         self.fallen: list[bytes] = []
@@ -72,6 +73,21 @@ class Lists:
         for peer in peers:
             theirs = peer.states if peer.dissent and peer.states is not None else old.prefix(peer.length)
             self.compare(peer, theirs)
+
+    def known(self, length: int, count: int) -> int:
+        """Chunks of a blob of ``count`` whose links a list of ``length`` states knows, as bits."""
+        if not self._links or length == count - 1:
+            return (1 << count) - 1
+        return (1 << length) - 1
+
+    def outvoted(self, peers: Iterable[Peer]) -> bool:
+        """Whether another list has more peers behind it than the adopted one; where neither is proven."""
+        if self.own:
+            return False
+        known = list(peers)
+        best = self.best_dissent(known)
+        behind = sum(1 for peer in known if not peer.dissent and peer.length)
+        return best is not None and best[1] > behind
 
     def best_dissent(self, peers: Iterable[Peer]) -> tuple[Midstates, int] | None:
         """Give the dissenting list with the most peers behind it, and their number."""

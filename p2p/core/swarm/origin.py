@@ -117,6 +117,12 @@ class OriginTurn:
             out.append(act.CloseOrigin(self.epoch, done=True))
         self.granted = self.streaming = False
 
+    def interrupt(self, out: list[act.Action]) -> None:
+        """Stop the stream, and keep the lease: it goes on under another list."""
+        if self.streaming:
+            self.streaming = False
+            out.append(act.CloseOrigin(0, done=False))
+
     def abandon(self, out: list[act.Action]) -> None:
         """The swarm ends without the blob."""
         if self.granted or self.streaming:

@@ -61,7 +61,7 @@ class Schedule:
             window = peer.window(most * layout.chunk)
             while wanted & offered and peer.requests < window and room > 0:
                 choice = wanted & offered
-                first = pick(choice, urgent, swarm.rarity, self._rng)
+                first = pick(choice, urgent, swarm.members.rarity, self._rng)
                 # The first byte is awaited: one chunk alone arrives and is verified soonest.
                 limit = 1 if waiting and urgent >> first & 1 else min(most, room)
                 count = run_from(first, choice, limit)

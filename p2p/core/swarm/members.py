@@ -1,0 +1,183 @@
+"""The peers of one swarm: met through discovery, heard from over their links, dropped when they fail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2p.core.swarm import actions as act
+from p2p.core.swarm.bitfield import Bitfield
+from p2p.core.swarm.peer import UNMET_LIMIT, Peer
+from p2p.core.swarm.picker import Rarity
+
+if TYPE_CHECKING:
+    from p2p.core.swarm import events as ev
+    from p2p.core.swarm.chunks import Layout
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.core.swarm.reputation import Reputation
+    from p2p.core.swarm.requests import Pending, Requests
+    from p2p.core.wire.common import Provider
+
+RETRY_PEER = 5.0
+"""Seconds before a peer that failed is linked again."""
+
+
+class Members:
+    """The table of peers, at most ``most``; what is to be done about them goes into ``out``."""
+
+    def __init__(
+        self, node: str, most: int, reputation: Reputation, requests: Requests, out: list[act.Action]
+    ) -> None:
+        self.peers: dict[str, Peer] = {}
+        self.rarity = Rarity()
+        self._node = node
+        self._most = most
+        self._reputation = reputation
+        self._requests = requests
+        self._out = out
+        self._failed: dict[str, float] = {}
+        self._stale = False
+
+    def unreachable(self, now: float) -> frozenset[str]:
+        """Those that failed lately."""
+        self._failed = {name: at for name, at in self._failed.items() if at > now}
+        return frozenset(self._failed)
+
+    def planned(self, providers: tuple[Provider, ...], layout: Layout | None, now: float) -> None:
+        """Meet the providers that are new, in their order, while there is room."""
+        addresses = {(p.provider.host, p.provider.port) for p in self.peers.values()}
+        for provider in providers:
+            peer = self.peers.get(provider.node)
+            address = (provider.host, provider.port)
+            if peer is not None:
+                if peer.direct and provider.complete:
+                    self.holds(peer, Bitfield.full(1))
+            elif (
+                provider.node != self._node
+                and address not in addresses
+                and now >= self._failed.get(provider.node, 0.0)
+                and not self._reputation.banned(provider.node, now)
+                and len(self.peers) < self._most
+            ):
+                addresses.add(address)
+                self._meet(provider, layout, now)
+
+    def state(self, event: ev.PeerState, layout: Layout, now: float) -> None:
+        """A peer says what it holds of a blob with this layout."""
+        peer = self.peers.get(event.peer)
+        if peer is None:
+            return
+        if event.size != layout.size:
+            # The manifest, the origin or an earlier peer says otherwise. The last link will tell who is
+            # right; it is no proof against this one.
+            self.drop(event.peer, now, reason=f"claims a size of {event.size} bytes")
+            return
+        try:
+            have = Bitfield(layout.count) if event.complete else Bitfield.from_bytes(layout.count, event.have)
+        except ValueError as error:
+            self.accuse(peer, f"bitfield: {error}", -1, now)
+            return
+        peer.complete = event.complete
+        self.holds(peer, Bitfield.full(layout.count) if event.complete else have)
+
+    def have(self, event: ev.PeerHave, now: float) -> None:
+        """A peer verified more chunks."""
+        peer = self.peers.get(event.peer)
+        if peer is None or peer.have is None:
+            return
+        added = 0
+        for index in event.chunks:
+            if not 0 <= index < peer.have.count:
+                self.accuse(peer, f"claims chunk {index} of {peer.have.count}", -1, now)
+                return
+            if peer.have.add(index):
+                added |= 1 << index
+        self.rarity.add(added)
+
+    def absent(self, name: str, layout: Layout | None) -> None:
+        """A peer holds nothing now; it will say when that changes."""
+        if name in self.peers:
+            self.holds(self.peers[name], Bitfield(layout.count if layout is not None else 1))
+
+    def holds(self, peer: Peer, have: Bitfield) -> None:
+        """Enter what a peer holds."""
+        peer.have = have
+        self._stale = True
+
+    def failed(self, pending: Pending, event: ev.RequestFailed, now: float) -> None:
+        """A request to a peer failed: forget what it does not have, or leave it alone."""
+        peer = self.peers.get(pending.peer)
+        if peer is None:
+            return
+        peer.requests -= 1
+        if event.unmet:
+            peer.unmet += 1
+            if peer.have is not None:
+                lacking = sum(1 << index for index in pending.missing)
+                self.holds(peer, Bitfield.from_int(peer.have.count, peer.have.bits & ~lacking))
+        if event.stalled or not event.unmet or peer.unmet >= UNMET_LIMIT:
+            self.drop(pending.peer, now, reason=event.reason)
+
+    def accuse(self, peer: Peer, offence: str, chunk: int, now: float) -> None:
+        """A peer is guilty."""
+        self._out.append(act.Accuse(peer.provider, offence, chunk))
+        self.drop(peer.provider.node, now, reason=offence)
+
+    def accuse_false(self, proven: Midstates) -> None:
+        """Accuse those that claim the whole blob under a list that is not the proven one.
+
+        Whoever has the whole blob has proven its list; theirs can't have been. One that merely follows a
+        false list may be deceived itself.
+        """
+        for peer in self.peers.values():
+            if peer.dissent and peer.complete and peer.states is not None and not peer.states.agrees(proven):
+                self._out.append(act.Accuse(peer.provider, "a false midstate list", -1))
+
+    def drop(self, name: str, now: float, *, reason: str = "", gone: bool = False) -> None:
+        """Let a peer go; ``gone``: its link has ended already."""
+        peer = self.peers.pop(name, None)
+        if peer is None:
+            return
+        for request in [r.request for r in self._requests.pending.values() if r.peer == name]:
+            self.cancel(request)
+        if not gone and not peer.direct:
+            self._out.append(act.Unlink(peer.provider, reason))
+        self._failed[name] = now + RETRY_PEER
+        self._stale = True
+
+    def unlink_all(self, reason: str) -> None:
+        """Let all go."""
+        self._out.extend(act.Unlink(p.provider, reason) for p in self.peers.values() if not p.direct)
+        self.peers.clear()
+
+    def cancel(self, request: int) -> None:
+        """Drop a request."""
+        pending = self._requests.end(request)
+        if pending is None:
+            return
+        if pending.peer in self.peers:
+            self.peers[pending.peer].requests -= 1
+        self._out.append(act.Cancel(request))
+
+    def cancel_all(self) -> None:
+        """Drop every request."""
+        for request in tuple(self._requests.pending):
+            self.cancel(request)
+
+    def offer(self, held: int) -> bool:
+        """Whether anybody may still supply a chunk that is not among ``held`` (bits)."""
+        return any(peer.have is None or peer.have.bits & ~held for peer in self.peers.values())
+
+    def count_rarity(self) -> None:
+        """Count the chunks' holders afresh where peers came, went or changed."""
+        if self._stale:
+            self.rarity.rebuild([p.have.bits for p in self.peers.values() if p.have is not None])
+            self._stale = False
+
+    def _meet(self, provider: Provider, layout: Layout | None, now: float) -> None:
+        peer = self.peers[provider.node] = Peer(provider, now)
+        if layout is not None and layout.count == 1 and provider.complete:
+            # One chunk needs no list and no news of progress: it is asked for at once, unlinked.
+            peer.direct = peer.complete = True
+            self.holds(peer, Bitfield.full(1))
+        else:
+            self._out.append(act.Link(provider))

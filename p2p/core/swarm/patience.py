@@ -1,0 +1,36 @@
+"""When a swarm that gets nowhere asks discovery again, and when it stops waiting for others."""
+
+from __future__ import annotations
+
+SEEK_EVERY = 0.5
+"""Least seconds between two questions to discovery."""
+
+STALL = 2.0
+"""Seconds without progress before discovery is asked again, with those that failed us named."""
+
+PATIENCE = 12.0
+"""Seconds without progress before the origin is asked without a lease: nobody waits for ever."""
+
+
+class Patience:
+    """Times of the last progress and the last question, in seconds of the caller's clock."""
+
+    __slots__ = ("progress", "sought")
+
+    def __init__(self) -> None:
+        self.progress = 0.0
+        self.sought = float("-inf")
+
+    def due(self, *, alone: bool) -> float:
+        """When it is time to ask again, or to lose patience; ``alone``: nobody could bring progress."""
+        if alone:
+            wait = self.sought
+        elif self.sought < self.progress + STALL:
+            wait = self.progress + STALL
+        else:
+            wait = self.progress + PATIENCE
+        return max(wait, self.sought + SEEK_EVERY)
+
+    def over(self, now: float) -> bool:
+        """Whether it has taken too long."""
+        return now >= self.progress + PATIENCE
