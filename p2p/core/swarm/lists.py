@@ -59,6 +59,14 @@ class Lists:
         self.own = False
         return True
 
+    def resume(self, stored: Midstates, peers: Iterable[Peer]) -> bool:
+        """Go on from the list on disk; True where peers had offered a longer one that agrees with it."""
+        offered = self.adopted
+        self.change(stored, peers, fell=False)
+        if offered.length > self.adopted.length and offered.agrees(self.adopted):
+            self.adopted, self.own = offered, False
+        return self.adopted.length > stored.length
+
     def appended(self, midstates: Midstates) -> None:
         """The origin's stream went on under this list, extending it or along it."""
         if midstates.length > self.adopted.length:

@@ -29,11 +29,7 @@ if TYPE_CHECKING:
     from p2p.core.swarm.rng import Rng
     from p2p.core.swarm.settings import SwarmSettings
 
-
-NOBODY = (
-    "no node holds it and it has no origin to come from",
-    "Check `remora status` for peers and the tracker.",
-)
+NOBODY = "no node holds it and it has no origin", "Check `remora status` for peers and the tracker"
 
 
 class Swarm:
@@ -195,13 +191,7 @@ class Swarm:
     def _prepared(self, event: ev.Prepared, now: float) -> None:
         assert self.layout is not None
         self.have = Bitfield.from_bytes(self.layout.count, event.have)
-        offered = self.lists.adopted
-        self.lists.change(event.midstates, self.peers.values(), fell=False)
-        longer = offered.length > event.midstates.length
-        if self.lists.adopted is event.midstates and longer and offered.agrees(event.midstates):
-            # A list that came from peers before the disk was ready goes on from there.
-            self.lists.adopted, self.lists.own = offered, False
-        if self.lists.adopted.length > event.midstates.length:
+        if self.lists.resume(event.midstates, self.peers.values()):
             self._out.append(act.Adopt(self.lists.adopted))
         if self.have.bits:
             self._out.append(act.Advance(tuple(self.have)))
