@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,26 +24,32 @@ def ask(state: str, path: str, params: Mapping[str, str] | None = None) -> dict[
     """
     import httpx
 
-    socket = socket_path(state)
-    missing = LocalError(
-        f"node at {state}", "no node is running there", "Start one with: remora node. Or give its --state"
-    )
+    path_of_socket = socket_path(state)
+    _knock(path_of_socket, state)
+    transport = httpx.HTTPTransport(uds=str(path_of_socket))
     try:
-        with httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://localhost", timeout=10.0
-        ) as client:
+        with httpx.Client(transport=transport, base_url="http://localhost", timeout=10.0) as client:
             response = client.get(path, params=dict(params or {}))
-    except httpx.ConnectError as error:
-        if socket.exists() and "Permission" in str(error):
-            raise LocalError(
-                f"admin socket {socket}", "permission denied", "Run as the node's user"
-            ) from error
-        raise missing from error
     except httpx.HTTPError as error:
-        raise LocalError(
-            f"node at {state}", f"it does not answer: {str(error) or type(error).__name__}", "See its log"
-        ) from error
+        words = str(error) or type(error).__name__
+        raise LocalError(f"node at {state}", f"it does not answer: {words}", "See its log") from error
     return read_answer(response, f"node at {state}")
+
+
+def _knock(path: Path, state: str) -> None:
+    # httpx tells neither a missing node from a forbidden one, nor closes the socket that did not connect.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(5.0)
+        try:
+            client.connect(str(path))
+        except PermissionError as error:
+            raise LocalError(f"admin socket {path}", "permission denied", "Run as the node's user") from error
+        except OSError as error:
+            raise LocalError(
+                f"node at {state}",
+                "no node is running there",
+                "Start one with: remora node. Or name its state directory with --state",
+            ) from error
 
 
 def read_answer(response: Any, subject: str) -> dict[str, Any]:
@@ -52,6 +59,13 @@ def read_answer(response: Any, subject: str) -> dict[str, Any]:
     except ValueError:
         body = None
     if response.status_code != 200 or not isinstance(body, dict):
-        told = body.get("error") if isinstance(body, dict) else None
-        raise RemoteError(subject, str(told or f"it answers with status {response.status_code}"))
+        raise RemoteError(subject, told(body) or f"it answers with status {response.status_code}")
     return body
+
+
+def told(body: object) -> str:
+    """Take the message out of ``{"errors": [{"code", "message"}]}``, "" where there is none."""
+    match body:
+        case {"errors": [{"message": str(message)}, *_]}:
+            return message
+    return ""

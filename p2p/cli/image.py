@@ -10,6 +10,7 @@ from typing import Final
 
 import httpx
 
+from p2p.cli.admin import told
 from p2p.core.oci.descriptor import Descriptor, Platform
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import MANIFEST_TYPES, Manifest, parse_manifest
@@ -63,14 +64,6 @@ class FetchedManifest:
 def host_platform() -> Platform:
     """Give what this host runs: Linux on its architecture (images for others are of no use here)."""
     return Platform("linux", platform.machine().lower())
-
-
-def _told(status: int, body: object) -> str:
-    # {"errors": [{"code", "message"}]}, OCI distribution-spec, "Error Codes".
-    match body:
-        case {"errors": [{"message": str(message)}, *_]} if message:
-            return message
-    return f"the node answers with status {status}"
 
 
 class ImageClient:
@@ -149,7 +142,7 @@ class ImageClient:
             body: object = response.json()
         except (httpx.HTTPError, ValueError):
             body = None
-        cause = _told(response.status_code, body)
+        cause = told(body) or f"the node answers with status {response.status_code}"
         if response.status_code in (429, 502, 503, 504):
             raise InterruptedPullError(subject, cause)
         mend = "Check its name and tag" if response.status_code == 404 else ""

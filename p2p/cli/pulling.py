@@ -79,6 +79,13 @@ class HashSink:
             raise VerificationError(str(self._blob.digest), "the bytes that came do not match it")
 
 
+@dataclass(slots=True)
+class Received:
+    """Bytes that came over the network, whether or not they could be used."""
+
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """What came of it: the descriptor that was asked for, and counts of blobs (manifests aside) and bytes."""
@@ -153,7 +160,8 @@ async def _pull_blobs(
     async def one(blob: Descriptor) -> None:
         nonlocal received
         async with limit:
-            received += await pull_blob(client, blob, layout, progress)
+            count = await pull_blob(client, blob, layout, progress)
+            received += count
 
     async with trio.open_nursery() as nursery:
         for blob in blobs:
@@ -187,13 +195,14 @@ async def fill(client: ImageClient, blob: Descriptor, writer: Sink, progress: Pr
 
     Raises RemoteError after ``ATTEMPTS`` without progress, VerificationError on a second wrong body.
     """
-    received = failures = 0
+    received = Received()
+    failures = 0
     wrong = False
     while True:
         before = writer.written
         try:
             if before < blob.size or blob.size == 0:
-                received += await _stream(client, blob, writer, progress)
+                await _stream(client, blob, writer, progress, received)
             await trio.to_thread.run_sync(writer.finish)
         except VerificationError:
             # Once may be the fault of what an earlier pull left here; twice is the node's.
@@ -208,11 +217,12 @@ async def fill(client: ImageClient, blob: Descriptor, writer: Sink, progress: Pr
                 raise
             await trio.sleep(0.1 * 2**failures)
         else:
-            return received
+            return received.count
 
 
-async def _stream(client: ImageClient, blob: Descriptor, writer: Sink, progress: Progress) -> int:
-    received = 0
+async def _stream(
+    client: ImageClient, blob: Descriptor, writer: Sink, progress: Progress, received: Received
+) -> None:
     batch = bytearray()
 
     async def flush() -> None:
@@ -226,7 +236,7 @@ async def _stream(client: ImageClient, blob: Descriptor, writer: Sink, progress:
             writer.restart()
         try:
             async for part in body:
-                received += len(part)
+                received.count += len(part)
                 batch += part
                 if len(batch) >= _BATCH:
                     await flush()
@@ -236,7 +246,6 @@ async def _stream(client: ImageClient, blob: Descriptor, writer: Sink, progress:
         await flush()
     if writer.written < blob.size:
         raise InterruptedPullError(str(blob.digest), f"ended after {writer.written} of {blob.size} bytes")
-    return received
 
 
 def _disk(layout: Layout, error: OSError) -> LocalError:

@@ -21,9 +21,15 @@ from p2p.core.wire.tracker import (
     ToTracker,
     Welcome,
 )
-from p2p.errors import TrackerError
+from p2p.discovery.channel import CONNECT_TIMEOUT, open_channel, parse_url
+from p2p.errors import RemoraError, TrackerError
 
-CONNECT_TIMEOUT: Final = 5.0
+_UNREACHABLE: Final = (
+    OSError,
+    trio.TooSlowError,
+    trio_websocket.HandshakeError,
+    trio_websocket.ConnectionClosed,
+)
 
 
 class TrackerClient:
@@ -95,22 +101,23 @@ class TrackerClient:
 
 @asynccontextmanager
 async def open_tracker(url: str) -> AsyncIterator[TrackerClient]:
-    """Connect and say hello; TrackerError where that fails."""
+    """Connect and say hello; TrackerError where that fails; a lone error of the body comes out bare."""
     try:
-        # The library's own defaults are 4 KiB of buffer and 1 MiB of message.
-        async with trio_websocket.open_websocket_url(
-            url,
-            connect_timeout=CONNECT_TIMEOUT,
-            disconnect_timeout=2.0,
-            max_message_size=codec.MAX_MESSAGE,
-            receive_buffer_size=65536,
-        ) as socket:
+        async with open_channel(parse_url(url)) as socket:
             client = TrackerClient(socket, url)
             await client.hello()
             yield client
-    except (trio_websocket.HandshakeError, OSError) as error:
-        cause = error.__cause__ or error
-        words = str(cause) or type(cause).__name__
-        raise TrackerError(
-            f"tracker {url}", f"can't be reached: {words}", "Is it running? Start one with: remora tracker"
-        ) from error
+    except (BaseExceptionGroup, *_UNREACHABLE) as error:
+        cause: BaseException = error
+        while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+            cause = cause.exceptions[0]
+        if isinstance(cause, _UNREACHABLE):
+            words = str(cause) or type(cause).__name__
+            raise TrackerError(
+                f"tracker {url}",
+                f"can't be reached: {words}",
+                "Is it running? Start one with: remora tracker",
+            ) from cause
+        if isinstance(cause, RemoraError | KeyboardInterrupt):
+            raise cause from None
+        raise

@@ -71,7 +71,10 @@ async def test_all_platforms(registry, open_server, image, layout: Layout) -> No
 
 
 async def test_another_platform_is_named(registry, open_server, image, layout: Layout) -> None:
-    with pytest.raises(RemoteError, match=r"not made for linux/s390x.*--platform one of linux/amd64"):
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(RemoteError, match=r"not made for linux/s390x.*--platform one of linux/amd64"),
+        flatten_subgroups=True,
+    ):
         await pull(registry, open_server, layout, Platform("linux", "s390x"))
     assert not (layout.root / "index.json").exists()
 
@@ -106,9 +109,8 @@ async def test_what_an_earlier_pull_left_is_used(registry, open_server, image, l
     writer.close()
     del registry.status[path], registry.cut[path]
     registry.asked.clear()
-    pulled = await pull(registry, open_server, layout)
+    await pull(registry, open_server, layout)
     assert [span for asked, _, span in registry.asked if asked == path] == ["bytes=2000000-"]
-    assert pulled.received == len(data) - 2_000_000
     check(layout)
 
 
