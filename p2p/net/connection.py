@@ -21,7 +21,7 @@ from p2p.net.errors import (
     ImpossibleResponseError,
     RefusedRequestError,
 )
-from p2p.net.head import TLS_HANDSHAKE, content_length, keeps_alive, make_request, vet
+from p2p.net.head import TLS_HANDSHAKE, make_request, read_head
 from p2p.net.message import Handler, Request, Response, Spans, Takeover
 from p2p.net.replay import ReplayStream
 from p2p.net.spans import send_spans
@@ -105,19 +105,18 @@ class Connection:
             event = await self._receive_head()
             if event is None:
                 return _After.CLOSE
-            raw = self._wire.recording()
-            rest = self._wire.left_over()
             limits = self._service.limits
-            vet(event, raw[: len(raw) - len(rest)], limits.header_bytes)
-            length = content_length(event)
-            body = IncomingBody(self._wire, length, timeout=limits.body_timeout, rate=limits.minimum_rate)
+            raw, rest = self._wire.recording(), self._wire.left_over()
+            head = read_head(event, raw[: len(raw) - len(rest)], limits.header_bytes)
+            timeout, rate = limits.body_timeout, limits.minimum_rate
+            body = IncomingBody(self._wire, head.length, timeout=timeout, rate=rate)
             peer, scheme = self._transport.peer, self._service.scheme
-            request = make_request(event, body, peer=peer, scheme=scheme)
+            request = make_request(head, body, peer=peer, scheme=scheme)
         except RefusedRequestError as error:
             await self._transport.send(refusal(error.status, f"The request is refused: {error.cause}."))
             return _After.LINGER
         self._served += 1
-        self._keep = keeps_alive(event)
+        self._keep = head.keep_alive
         response = await self._handle(request)
         if isinstance(response.body, Takeover):
             return await self._give_away(response.body)

@@ -6,6 +6,7 @@ is how requests are smuggled. Pure.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2p.net.errors import RefusedRequestError
@@ -20,58 +21,57 @@ TLS_HANDSHAKE = 0x16
 _LENGTH_DIGITS = 18
 
 
-def vet(event: h11.Request, head: bytes, header_bytes: int) -> None:
-    """Refuse a request whose head is ambiguous or too large; ``head`` are its exact bytes.
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request's head, vetted. ``length`` is its body's in bytes, None for chunked."""
 
-    Raises RefusedRequestError.
+    method: bytes
+    target: bytes
+    headers: tuple[Header, ...]
+    length: int | None
+    keep_alive: bool
+
+
+def read_head(event: h11.Request, raw: bytes, header_bytes: int) -> Head:
+    """Vet a request whose head was ``raw``, at most ``header_bytes`` long.
+
+    Raises RefusedRequestError for one that is ambiguous or too large.
     """
-    if len(head) > header_bytes:
+    if len(raw) > header_bytes:
         raise RefusedRequestError(f"its head is larger than {header_bytes} bytes", status=431)
-    if b"\n " in head or b"\n\t" in head:
+    if b"\n " in raw or b"\n\t" in raw:
         raise RefusedRequestError("a header is folded over several lines (RFC 9112, 5.2)")
-    if head.count(b"\n") != head.count(b"\r\n"):
+    if raw.count(b"\n") != raw.count(b"\r\n"):
         raise RefusedRequestError("a line ends with LF alone (RFC 9112, 2.2)")
     if event.http_version not in (b"1.1", b"1.0"):
         raise RefusedRequestError("only HTTP/1.1 and HTTP/1.0 are spoken here", status=505)
-    length = encoding = False
-    for name, value in event.headers:
+    headers = tuple(event.headers)  # once: h11 makes each pair anew each time
+    keep_alive = event.http_version == b"1.1"  # HTTP/1.0 clients are not asked
+    length: int | None = None
+    chunked = False
+    for name, value in headers:
         if name == b"content-length":
-            length = True
             if len(value) > _LENGTH_DIGITS:
                 raise RefusedRequestError("its Content-Length is beyond any content", status=413)
+            length = int(value)
         elif name == b"transfer-encoding":
-            encoding = True
-    if encoding and length:
+            chunked = True
+        elif name == b"connection" and b"close" in value.lower():
+            keep_alive = False
+    if chunked and length is not None:
         raise RefusedRequestError("it has both Content-Length and Transfer-Encoding (RFC 9112, 6.1)")
-    if encoding and event.http_version == b"1.0":
+    if chunked and event.http_version == b"1.0":
         raise RefusedRequestError("HTTP/1.0 has no Transfer-Encoding (RFC 9112, 6.1)")
+    return Head(event.method, event.target, headers, None if chunked else length or 0, keep_alive)
 
 
-def make_request(event: h11.Request, body: RequestBody, *, peer: str, scheme: str) -> Request:
-    """Turn a vetted head into a request. Raises RefusedRequestError for a target that is not a path."""
-    headers: tuple[Header, ...] = tuple(event.headers)
-    target = event.target
+def make_request(head: Head, body: RequestBody, *, peer: str, scheme: str) -> Request:
+    """Turn a head into a request. Raises RefusedRequestError for a target that is not a path."""
+    target, headers = head.target, head.headers
     if not target.startswith(b"/") and target != b"*":
         target, headers = _absolute(target, headers)
     path, _, query = target.decode("ascii").partition("?")
-    return Request(event.method.decode("ascii"), path, query, headers, body, peer, scheme)
-
-
-def content_length(event: h11.Request) -> int | None:
-    """Bytes of a vetted request's body, None when they are not told ahead (chunked)."""
-    for name, value in event.headers:
-        if name == b"content-length":
-            return int(value)
-        if name == b"transfer-encoding":
-            return None
-    return 0
-
-
-def keeps_alive(event: h11.Request) -> bool:
-    """Whether the client wants the connection kept (HTTP/1.0 clients are not asked)."""
-    if event.http_version != b"1.1":
-        return False
-    return not any(name == b"connection" and b"close" in value.lower() for name, value in event.headers)
+    return Request(head.method.decode("ascii"), path, query, headers, body, peer, scheme)
 
 
 def _absolute(target: bytes, headers: tuple[Header, ...]) -> tuple[bytes, tuple[Header, ...]]:

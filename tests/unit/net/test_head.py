@@ -4,7 +4,7 @@ import h11
 import pytest
 
 from p2p.net.errors import RefusedRequestError
-from p2p.net.head import content_length, keeps_alive, make_request, vet
+from p2p.net.head import Head, make_request, read_head
 from tests.support.http_rig import NoBody
 
 
@@ -16,13 +16,18 @@ def parse(head: bytes) -> h11.Request:
     return event
 
 
+def read(data: bytes) -> Head:
+    return read_head(parse(data), data, 1000)
+
+
 def head(*lines: str, first: str = "GET / HTTP/1.1") -> bytes:
     return "\r\n".join((first, "Host: x", *lines, "", "")).encode()
 
 
 def test_an_ordinary_head_passes() -> None:
     data = head("Accept: */*", "X-Empty:", "Y:  spaced \t")
-    vet(parse(data), data, len(data))
+    assert read(data).length == 0
+    read_head(parse(data), data, len(data))
 
 
 @pytest.mark.parametrize(
@@ -39,33 +44,33 @@ def test_an_ordinary_head_passes() -> None:
 )
 def test_refused(data: bytes, status: int) -> None:
     with pytest.raises(RefusedRequestError) as caught:
-        vet(parse(data), data, 1000)
+        read(data)
     assert caught.value.status == status
 
 
 def test_a_head_beyond_the_limit() -> None:
     data = head()
     with pytest.raises(RefusedRequestError) as caught:
-        vet(parse(data), data, len(data) - 1)
+        read_head(parse(data), data, len(data) - 1)
     assert caught.value.status == 431
 
 
 def test_lengths() -> None:
-    assert content_length(parse(head())) == 0
-    assert content_length(parse(head("Content-Length: 0012"))) == 12
-    assert content_length(parse(head("Content-Length: 5", "Content-Length: 5"))) == 5
-    assert content_length(parse(head("Transfer-Encoding: Chunked"))) is None
+    assert read(head()).length == 0
+    assert read(head("Content-Length: 0012")).length == 12
+    assert read(head("Content-Length: 5", "Content-Length: 5")).length == 5
+    assert read(head("Transfer-Encoding: Chunked")).length is None
 
 
 def test_keeping_alive() -> None:
-    assert keeps_alive(parse(head()))
-    assert not keeps_alive(parse(head("Connection: x, Close")))
-    assert not keeps_alive(parse(head("Connection: keep-alive", first="GET / HTTP/1.0")))
+    assert read(head()).keep_alive
+    assert not read(head("Connection: x, Close")).keep_alive
+    assert not read(head("Connection: keep-alive", first="GET / HTTP/1.0")).keep_alive
 
 
 def test_a_request() -> None:
     request = make_request(
-        parse(head("X-A: 1", first="PUT /v2/%41?a=1?2 HTTP/1.1")), NoBody(), peer="p", scheme="https"
+        read(head("X-A: 1", first="PUT /v2/%41?a=1?2 HTTP/1.1")), NoBody(), peer="p", scheme="https"
     )
     assert (request.method, request.path, request.query) == ("PUT", "/v2/%41", "a=1?2")
     assert (request.peer, request.scheme) == ("p", "https")
@@ -82,8 +87,8 @@ def test_a_request() -> None:
     ],
 )
 def test_targets(target: str, path: str, host: bytes) -> None:
-    event = parse(head(first=f"GET {target} HTTP/1.1"))
-    request = make_request(event, NoBody(), peer="", scheme="http")
+    vetted = read(head(first=f"GET {target} HTTP/1.1"))
+    request = make_request(vetted, NoBody(), peer="", scheme="http")
     assert request.path == path
     assert [value for name, value in request.headers if name == b"host"] == [host]
 
@@ -93,4 +98,4 @@ def test_targets(target: str, path: str, host: bytes) -> None:
 )
 def test_targets_that_are_not_paths(target: str) -> None:
     with pytest.raises(RefusedRequestError):
-        make_request(parse(head(first=f"GET {target} HTTP/1.1")), NoBody(), peer="", scheme="http")
+        make_request(read(head(first=f"GET {target} HTTP/1.1")), NoBody(), peer="", scheme="http")
