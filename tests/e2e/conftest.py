@@ -78,7 +78,7 @@ def session_directory() -> Iterator[Path]:
 @pytest.fixture
 def directory(session_directory: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory of this test."""
-    path = Path(tempfile.mkdtemp(prefix=f"{request.node.originalname}-", dir=session_directory))
+    path = Path(tempfile.mkdtemp(prefix="t-", dir=session_directory))
     yield path
     shutil.rmtree(path, ignore_errors=True)
 

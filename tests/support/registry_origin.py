@@ -55,7 +55,8 @@ class Traffic:
     def egress(self, digest: str = "") -> int:
         """Body bytes sent, of one digest or of all blobs and manifests."""
         chosen = self._of(digest) if digest else self.content
-        return sum(r.written for r in chosen if r.status in {200, 206})
+        # A HEAD's bytes are written by the registry and dropped by Go's server.
+        return sum(r.written for r in chosen if r.method == "GET" and r.status in {200, 206})
 
     def copies(self, contents: Iterable[Content]) -> float:
         """Egress of these blobs and manifests, in copies: 1.0 when each byte left exactly once."""
