@@ -205,7 +205,13 @@ class LeaseTable:
 
     def next_deadline(self) -> float | None:
         """When ``overdue`` has something to look at."""
-        return self._timers[0][0] if self._timers else None
+        while self._timers:
+            at, digest = self._timers[0]
+            turn = self._turns.get(digest)
+            if turn is not None and turn.timer == at:
+                return at
+            heapq.heappop(self._timers)
+        return None
 
     def _begin(self, digest: str, turn: _Turn, node: str, epoch: int, now: float) -> Lease:
         patience = min(PATIENCE * 2**turn.stalls, PATIENCE_MOST) if turn.stalls < 8 else PATIENCE_MOST

@@ -76,15 +76,16 @@ def _cut(ranked: list[tuple[int, bool, int, str]], holder: str) -> list[tuple[in
     """Keep the first ``PLAN_SIZE``, with room made at the end for seeders and the lease's holder."""
     if len(ranked) <= PLAN_SIZE:
         return ranked
-    kept, rest = ranked[:PLAN_SIZE], ranked[PLAN_SIZE:]
-    must = [one for one in rest if one[3] == holder]
-    lacking = max(0, SEEDERS - sum(not one[1] for one in kept))
-    must += [one for one in rest if not one[1] and one[3] != holder][:lacking]
-    if must:
-        spare = [one for one in reversed(kept) if one[1] and one[3] != holder][: len(must)]
-        spared = {one[3] for one in spare}
-        kept = [one for one in kept if one[3] not in spared] + must[: len(spare)]
-    return kept
+    must = [one for one in ranked[PLAN_SIZE:] if one[3] == holder]
+    kept = ranked[: PLAN_SIZE - len(must)]
+    rest = [one for one in ranked[len(kept) :] if one[3] != holder]
+    lacking = max(0, SEEDERS - sum(not one[1] for one in kept + must))
+    seeders = [one for one in rest if not one[1]][:lacking]
+    if seeders:
+        spare = {one[3] for one in [one for one in kept if one[1] and one[3] != holder][-len(seeders) :]}
+        kept = [one for one in kept if one[3] not in spare]
+        must += seeders[: len(spare)]
+    return kept + must
 
 
 class Pushes:

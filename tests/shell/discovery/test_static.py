@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from p2p.core.swarm.events import LeaseState, Planned
+from p2p.core.wire.common import Holding, Provider
+from p2p.discovery.static import StaticPeers, is_placeholder, parse_address
+from p2p.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "text", ["", "h", ":1", "h:", "h:0", "h:65536", "h:1x", "::1:5001", "a b:1", "h/x:1"]
+)
+def test_addresses_that_are_none(text):
+    with pytest.raises(ConfigError):
+        StaticPeers((text,))
+
+
+def test_addresses():
+    assert parse_address("node-7:5001") == ("node-7", 5001)
+    assert parse_address("[::1]:5001") == ("::1", 5001)
+
+
+def test_a_configured_peer_has_a_placeholder_until_it_is_met():
+    static = StaticPeers(("10.0.0.7:5001",), own="me")
+    (provider,) = static.providers("d")
+    assert provider == Provider("static:10.0.0.7:5001", "10.0.0.7:5001", "10.0.0.7", 5001)
+    assert is_placeholder(provider.node)
+    static.add_known(Provider("seven", "n7", "10.0.0.7", 5001, complete=True))
+    (provider,) = static.providers("d")
+    assert (provider.node, provider.complete) == ("seven", False)
+    static.forget("seven")
+    assert static.nodes() == ("seven",), "configured: it stays"
+    assert static.providers("d", frozenset({"seven"})) == ()
+
+
+def test_oneself_is_never_named():
+    static = StaticPeers(("10.0.0.7:5001",), own="me")
+    static.add_known(Provider("me", "me", "10.0.0.7", 5001))
+    assert static.providers("d") == ()
+    assert not static.available
+
+
+def test_met_peers_are_bounded_and_spread():
+    static = StaticPeers(own="me", capacity=100)
+    for number in range(150):
+        static.add_known(Provider(f"n{number}", "n", "h", 1000 + number))
+    assert len(static.nodes()) == 100
+    assert "n49" not in static.nodes()
+    assert len(static.providers("d")) == 30
+    assert static.providers("d") == static.providers("d")
+    assert static.providers("d") != static.providers("e")
+    static.forget("n149")
+    static.forget("n149")
+    assert len(static.nodes()) == 99
+
+
+async def test_a_want_is_answered_from_the_run(nursery, news, digest):
+    static, got = StaticPeers(("h:1",)), news()
+    await nursery.start(static.run)
+    static.want(digest, 7, lease=True, unreachable=frozenset(), sink=got)
+    assert not got.all
+    planned = await got.until(lambda n: isinstance(n, Planned))
+    assert (planned.route, planned.lease, planned.size) == ("static", LeaseState.UNASKED, 7)
+    static.announce(Holding(str(digest), 1, 1, True))
+    static.unwant(digest)
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from collections import Counter
+
+from p2p.core.wire.common import Holding
+from tracker.peer_table import PeerTable
+from tracker.plan import BUDGET, PAUSE, PLAN_SIZE, SEEDERS, Pushes, choose
+
+A = "sha256:" + "a" * 64
+SIZE = 100 << 20
+
+
+def swarm(whole, partial, wanters):
+    table = PeerTable()
+    for index in range(whole + partial):
+        node = table.connect(f"{index:032x}", f"n{index}", "h", 5001, index, 0.0)
+        table.announce(node, Holding(A, SIZE, 100 if index < whole else 7, complete=index < whole))
+    wants = []
+    for index in range(wanters):
+        node = table.connect(f"{index + 10_000:032x}", f"w{index}", "h", 5001, 9000 + index, 0.0)
+        wants.append(table.want(node, A, SIZE, lease=True, unreachable=frozenset()))
+    return table, wants
+
+
+def test_children_are_spread():
+    table, wants = swarm(1, 99, 100)
+    for wanting in wants:
+        assert len(choose(table, wanting, None)) == PLAN_SIZE
+    children = Counter(node.children for node in table.nodes.values())
+    assert max(children) <= 3 * BUDGET
+    assert sum(count * number for count, number in children.items()) == 100 * BUDGET
+
+
+def test_few_providers_are_all_named_and_many_keep_seeders():
+    table, (wanting,) = swarm(2, 3, 1)
+    assert len(choose(table, wanting, None)) == 5
+    assert wanting.node.id in wanting.blob.hungry
+    table, (wanting,) = swarm(100, 300, 1)
+    for node in table.nodes.values():
+        node.children = 50 if node.complete else 0
+    plan = choose(table, wanting, None)
+    assert sum(one.complete for one in plan) == SEEDERS
+    assert not wanting.blob.hungry
+
+
+def test_the_lease_holder_is_always_named():
+    table, (wanting,) = swarm(40, 100, 1)
+    holder = table.connect("f" * 32, "holder", "h", 5001, 77, 0.0)
+    holder.children = 1000
+    plan = choose(table, wanting, holder)
+    assert len(plan) == PLAN_SIZE
+    assert "f" * 32 in [one.node for one in plan]
+    wanting.unreachable = frozenset({"f" * 32})
+    assert "f" * 32 not in [one.node for one in choose(table, wanting, holder)]
+
+
+def test_the_same_state_gives_the_same_plan():
+    first, second = ([choose(t, w, None) for w in ws] for t, ws in (swarm(5, 60, 9), swarm(5, 60, 9)))
+    assert first == second
+
+
+def test_a_plan_repeated_stays():
+    table, (wanting,) = swarm(5, 10, 1)
+    once = choose(table, wanting, None)
+    assert choose(table, wanting, None) == once
+    assert sum(node.children for node in table.nodes.values()) == BUDGET
+
+
+def test_pushes_pause_and_forget():
+    _, wants = swarm(1, 1, 3)
+    pushes = Pushes()
+    a, b, c = wants
+    for wanting in wants:
+        pushes.schedule(wanting, 5.0)
+    pushes.schedule(a, 1.0)
+    pushes.schedule(a, 2.0)
+    assert pushes.next_deadline() == 1.0
+    assert pushes.take(1.0, 10) == [a]
+    pushes.schedule(a, 1.0)
+    assert pushes.next_deadline() == 1.0 + PAUSE
+    b.alive = False
+    assert pushes.take(9.0, 1) == [a]
+    assert pushes.take(9.0, 9) == [c]
+    assert pushes.next_deadline() is None
