@@ -17,6 +17,7 @@ TABLES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(TABLES)
 def test_what_is_written_is_read_back(table: dict[str, object]) -> None:
     assert tomllib.loads(dumps(table)) == table
