@@ -7,6 +7,7 @@ take a wrong byte; the worst a confused tracker does is a worse plan or one orig
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, assert_never
 
 from p2p.core.wire import tracker as wire
@@ -29,6 +30,9 @@ ANNOUNCE_EVERY = 1.0
 SETTLE = 3.0
 """Seconds after its start in which the tracker grants no lease on a blob that somebody has chunks of: such
 a swarm is older than this tracker, and whoever streams it may still be on the way back."""
+
+TABLE = 6_000
+"""Nodes in a table: it is one message, and the wire bounds its elements."""
 
 PLANS_AT_ONCE = 256
 """Plans made in one call; the rest follow in the next, so that the shell's loop breathes."""
@@ -345,7 +349,7 @@ class Tracker:
     # ── for show ───────────────────────────────────────────────────────────────────────────────────
 
     def node_table(self, now: float) -> wire.NodeTable:
-        """Give every node that is remembered; those gone longest first, then in order of arrival."""
+        """Give the nodes that are remembered, in order of arrival, at most ``TABLE`` of them."""
         return wire.NodeTable(
             tuple(
                 wire.NodeRow(
@@ -358,6 +362,6 @@ class Tracker:
                     node.complete,
                     len(node.holdings) - node.complete,
                 )
-                for node in self.table.nodes.values()
+                for node in islice(self.table.nodes.values(), TABLE)
             )
         )

@@ -37,8 +37,10 @@ class JobCaps:
     images: int = 256
     patterns: int = 1_000
     globs: int = 64
-    rows: int = 50_000
+    rows: int = 2_500
+    """A whole report is one message, and the wire bounds its elements and bytes."""
     text: int = 512
+    detail: int = 160
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class Jobs:
             return []
         if row.state not in ("done", "failed"):
             self._of_node.setdefault(node.id, {})[job.id] = None
-            total, sources, detail = report.total, report.sources, report.detail[: self._caps.text]
+            total, sources, detail = report.total, report.sources, report.detail[: self._caps.detail]
             job.put(NodeReport(node.id, node.name, report.image, report.state, total, sources, detail))
         return self._flush(job, now)
 

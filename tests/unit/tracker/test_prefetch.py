@@ -116,7 +116,7 @@ def test_a_node_that_returns_is_asked_again(world):
     assert states(report(world, client)) == {("a", "x"): "done", ("a", "y"): "waiting"}
     world.say(back, done(job, "y", "failed", "not found " * 100))
     assert report(world, client).done
-    assert len(report(world, client).rows[1].detail) <= 512
+    assert len(report(world, client).rows[1].detail) <= 160
 
 
 def test_a_lost_node_that_worked_on_is_believed(world):
