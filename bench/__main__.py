@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +37,7 @@ from tests.support.processes import kill_all
 def main(short: bool, output: Path, only: tuple[str, ...], strict: bool) -> None:
     """Measure Remora against nginx, docker-registry and curl, on this machine, in this run."""
     require_all()
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=160)
     directory = Path(tempfile.mkdtemp(prefix="remora-bench-"))
     rig = Rig(
         directory,
@@ -53,7 +54,7 @@ def main(short: bool, output: Path, only: tuple[str, ...], strict: bool) -> None
     finally:
         kill_all()
         shutil.rmtree(directory, ignore_errors=True)
-    console.print(table(figures), soft_wrap=not console.is_terminal)
+    console.print(table(figures))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(_report(rig, figures), indent=1))
     console.print(f"[dim]{output}[/]")

@@ -185,7 +185,11 @@ def first_bytes(rig: Rig) -> Iterator[Figure]:
     def path(digest: str) -> str:
         return f"/v2/app/blobs/{digest}"
 
-    with rig.node() as seeder, rig.node(peers=[seeder.peer]) as node:
+    with (
+        Tracker(rig.directory, name="tracker-latency") as tracker,
+        rig.node(tracker=tracker.url) as seeder,
+        rig.node(tracker=tracker.url) as node,
+    ):
         for blob in small:
             first_byte(seeder.registry, path(blob.digest))
         # A first request on each: connections, caches and code are in place as on a node that runs.
