@@ -106,11 +106,14 @@ class Partial(Protocol):
         ...
 
     async def close(self) -> None:
-        """Write the journal and let go; a later ``open_partial`` resumes. A no-op after ``commit``."""
+        """Write the journal and let go; a later ``open_partial`` resumes. After ``commit`` it frees ``fd``.
+
+        Shielded from cancellation; the second time a no-op.
+        """
         ...
 
     async def discard(self) -> None:
-        """Let go and delete."""
+        """Let go and delete; after ``commit`` the same as ``close``."""
         ...
 
 
@@ -136,7 +139,8 @@ class Store(Protocol):
         """Begin or resume a partial blob; reserves its bytes, evicting if need be.
 
         Raises StoreFullError when there is no room, StoreUnhealthyError, VerificationError when a
-        resumed one was begun with another size (it is discarded first; call again).
+        resumed one was begun with another size (it is discarded first; call again), StoreError when
+        somebody has it open or it is complete, ValueError for a size that no blob can have.
         """
         ...
 

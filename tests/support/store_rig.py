@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from p2p.store.memory import MemoryStore
 from p2p.store.verify import LinkHasher
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from p2p.store.content import ContentStore
@@ -124,6 +127,25 @@ class World:
         )
         self._stores.append(store)
         return store
+
+
+@contextmanager
+def held(store: Any, call: str) -> Iterator[None]:
+    """Let no ``read`` or ``write`` of the store's files go on before the block is left."""
+    disk = store._disk
+    plain = getattr(disk, call)
+    release = threading.Event()
+
+    def waiting(*args: Any) -> Any:
+        assert release.wait(30)
+        return plain(*args)
+
+    setattr(disk, call, waiting)
+    try:
+        yield
+    finally:
+        delattr(disk, call)
+        release.set()
 
 
 async def put(store: Any, content: Blob) -> None:

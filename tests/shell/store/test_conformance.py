@@ -14,7 +14,7 @@ from p2p.config import StoreSettings
 from p2p.core.swarm.chunks import Layout
 from p2p.core.swarm.midstates import Midstates
 from p2p.errors import LocalError, StoreFullError, VerificationError
-from tests.support.store_rig import HASHER, MIB, UNLINKED, Blob, World, blob, put
+from tests.support.store_rig import HASHER, MIB, UNLINKED, Blob, World, blob, held, put
 
 if TYPE_CHECKING:
     from p2p.store.api import Partial, Store
@@ -260,9 +260,10 @@ async def test_bytes_hashed_here_win_over_a_list_adopted_meanwhile(world: World)
     partial = await store.open_partial(LARGE.digest, LARGE.size)
     evil, _ = evil_twin(LARGE, 0)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial.append, 0, LARGE.chunks(0, 2))
-        await trio.testing.wait_all_tasks_blocked()
-        partial.adopt(evil)
+        with held(store, "write"):
+            nursery.start_soon(partial.append, 0, LARGE.chunks(0, 2))
+            await trio.testing.wait_all_tasks_blocked()
+            partial.adopt(evil)
     assert partial.midstates == LARGE.midstates.prefix(2)
     assert list(partial.have) == [0, 1]
     await partial.discard()
@@ -272,10 +273,11 @@ async def test_two_streams_do_not_append_at_once(world: World) -> None:
     store = await world.make()
     partial = await store.open_partial(LARGE.digest, LARGE.size)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial.append, 0, LARGE.chunks(0, 2))
-        await trio.testing.wait_all_tasks_blocked()
-        with pytest.raises(RuntimeError, match="at once"):
-            await partial.append(0, LARGE.chunks(0, 2))
+        with held(store, "write"):
+            nursery.start_soon(partial.append, 0, LARGE.chunks(0, 2))
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(RuntimeError, match="at once"):
+                await partial.append(0, LARGE.chunks(0, 2))
     await partial.discard()
 
 
@@ -296,9 +298,12 @@ async def test_closing_waits_for_writes_under_way(world: World) -> None:
     partial = await store.open_partial(LARGE.digest, LARGE.size)
     partial.adopt(LARGE.midstates)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial.write, 0, LARGE.chunks(0, 6))
-        await trio.testing.wait_all_tasks_blocked()
-        await partial.close()
+        with held(store, "write"):
+            nursery.start_soon(partial.write, 0, LARGE.chunks(0, 6))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(partial.close)
+            await trio.testing.wait_all_tasks_blocked()
+            assert store.partials() == []
     partial = await store.open_partial(LARGE.digest, LARGE.size)
     assert partial.have.complete
     await partial.close()
@@ -320,6 +325,7 @@ async def test_a_closed_partial_is_resumed(world: World) -> None:
     assert store.partials() == []
 
 
+@pytest.mark.slow
 @LINKS
 async def test_a_killed_process_loses_no_verified_chunk(world: World, hasher: object) -> None:
     store = await world.make(hasher=hasher)
@@ -596,9 +602,10 @@ async def test_borrowed_buffers_are_good_until_a_cancelled_call_returns(world: W
     buffer = bytearray(LARGE.data)
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial.write, 0, memoryview(buffer))
-            await trio.testing.wait_all_tasks_blocked()
-            scope.cancel()
+            with held(store, "write"):
+                nursery.start_soon(partial.write, 0, memoryview(buffer))
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
     buffer[:] = bytes(len(buffer))
     assert partial.have.complete
     await partial.commit()

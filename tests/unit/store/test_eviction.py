@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +48,7 @@ def test_more_than_the_quota_never_fits() -> None:
     assert (verdict.victims, verdict.short) == ((), 1)
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 1000),
     st.integers(0, 1000),

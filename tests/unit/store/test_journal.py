@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def written(steps: list[Midstates | frozenset[int]]) -> list[tuple[bytes, Midsta
     return course
 
 
+@pytest.mark.slow
 @given(STEPS)
 def test_a_whole_journal_says_what_was_written(steps: list[Midstates | frozenset[int]]) -> None:
     data, midstates, chunks = written(steps)[-1]
@@ -49,6 +51,7 @@ def test_a_whole_journal_says_what_was_written(steps: list[Midstates | frozenset
     assert replay.length == len(data)
 
 
+@pytest.mark.slow
 @given(STEPS, st.data())
 def test_one_cut_at_any_byte_says_what_was_written_before(
     steps: list[Midstates | frozenset[int]], draw: st.DataObject
@@ -67,6 +70,7 @@ def test_one_cut_at_any_byte_says_what_was_written_before(
     assert frozenset(replay.written) == chunks
 
 
+@pytest.mark.slow
 @given(STEPS, st.data())
 def test_a_damaged_byte_ends_it_there(steps: list[Midstates | frozenset[int]], draw: st.DataObject) -> None:
     course = written(steps)

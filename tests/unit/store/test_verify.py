@@ -26,6 +26,7 @@ def test_a_libcrypto_is_found_here() -> None:
     assert HASHER.reason == ""
 
 
+@pytest.mark.slow
 @given(ALGORITHMS, st.binary(max_size=2000), st.data())
 def test_any_cut_gives_the_digest(algorithm: str, data: bytes, draw: st.DataObject) -> None:
     block = BLOCK[algorithm]
@@ -37,6 +38,7 @@ def test_any_cut_gives_the_digest(algorithm: str, data: bytes, draw: st.DataObje
     assert not HASHER.check(algorithm, state, cut, data[cut:] + b"x", digest, True)
 
 
+@pytest.mark.slow
 @given(ALGORITHMS, st.integers(0, 1 << 48), st.binary(max_size=300), st.binary(min_size=64, max_size=64))
 def test_lengths_beyond_four_gibibytes(algorithm: str, blocks: int, tail: bytes, state: bytes) -> None:
     state = state[: len(INITIAL[algorithm])]

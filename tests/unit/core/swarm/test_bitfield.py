@@ -11,6 +11,7 @@ FIELDS = st.integers(1, 300).flatmap(
 )
 
 
+@pytest.mark.slow
 @given(FIELDS)
 def test_it_behaves_as_a_set(field: tuple[int, frozenset[int]]) -> None:
     count, chunks = field
@@ -23,6 +24,7 @@ def test_it_behaves_as_a_set(field: tuple[int, frozenset[int]]) -> None:
     ]
 
 
+@pytest.mark.slow
 @given(FIELDS)
 def test_the_wire_form_round_trips(field: tuple[int, frozenset[int]]) -> None:
     bits = Bitfield(*field)
@@ -32,6 +34,7 @@ def test_the_wire_form_round_trips(field: tuple[int, frozenset[int]]) -> None:
     assert Bitfield.from_bytes(bits.count, wire.rstrip(b"\0")) == bits
 
 
+@pytest.mark.slow
 @given(st.integers(1, 100), st.binary(max_size=20))
 def test_any_bytes_are_read_or_refused(count: int, data: bytes) -> None:
     try:
@@ -42,6 +45,7 @@ def test_any_bytes_are_read_or_refused(count: int, data: bytes) -> None:
         assert all(0 <= index < count for index in bits)
 
 
+@pytest.mark.slow
 @given(FIELDS, st.integers(0, 310))
 def test_prefix_is_the_first_missing_chunk(field: tuple[int, frozenset[int]], start: int) -> None:
     count, chunks = field

@@ -35,6 +35,7 @@ def test_sizes_that_are_not_believed(size: int) -> None:
         Layout(size)
 
 
+@pytest.mark.slow
 @given(SIZES)
 def test_chunks_tile_the_blob(size: int) -> None:
     layout = Layout(size)
@@ -49,6 +50,7 @@ def test_chunks_tile_the_blob(size: int) -> None:
         assert layout.length(layout.last - 1, 2) == size - layout.offset(layout.last - 1)
 
 
+@pytest.mark.slow
 @given(SIZES, st.data())
 def test_covering_holds_exactly_the_touched_chunks(size: int, data: st.DataObject) -> None:
     layout = Layout(size)

@@ -26,6 +26,7 @@ def test_initial_values_are_those_of_the_standard() -> None:
     assert {name: len(value) for name, value in INITIAL.items()} == WIDTH
 
 
+@pytest.mark.slow
 @given(ALGORITHMS, NUMBERS)
 def test_states_by_index(algorithm: str, numbers: list[int]) -> None:
     states = numbered(algorithm, *numbers)
@@ -39,6 +40,7 @@ def test_states_by_index(algorithm: str, numbers: list[int]) -> None:
             states.state(outside)
 
 
+@pytest.mark.slow
 @given(ALGORITHMS, st.binary(max_size=200))
 def test_only_whole_states_are_taken(algorithm: str, data: bytes) -> None:
     if len(data) % WIDTH[algorithm]:
@@ -48,6 +50,7 @@ def test_only_whole_states_are_taken(algorithm: str, data: bytes) -> None:
         assert Midstates(algorithm, data).states == data
 
 
+@pytest.mark.slow
 @given(ALGORITHMS, NUMBERS, NUMBERS)
 def test_disagreement_is_the_first_state_that_differs(algorithm: str, one: list[int], two: list[int]) -> None:
     # By chance alone lists part early: give half of the cases a shared beginning.
@@ -59,6 +62,7 @@ def test_disagreement_is_the_first_state_that_differs(algorithm: str, one: list[
     assert left.agrees(right) == right.agrees(left) == (first is None)
 
 
+@pytest.mark.slow
 @given(NUMBERS, NUMBERS, st.integers(-1, 45))
 def test_joining_replaces_the_tail(one: list[int], two: list[int], start: int) -> None:
     base, tail = numbered("sha256", *one), numbered("sha256", *two)

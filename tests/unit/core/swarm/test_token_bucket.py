@@ -31,6 +31,7 @@ def test_nonsense_is_refused(rate: float, burst: float) -> None:
         TokenBucket(rate, burst, 0.0)
 
 
+@pytest.mark.slow
 @given(
     st.floats(0.1, 1e6),
     st.floats(0.1, 1e6),
