@@ -151,8 +151,8 @@ class Body:
 
     async def __anext__(self) -> bytes:
         """Give the next bytes, as they came from the network."""
+        began = trio.current_time()
         while self._current is not None:
-            began = trio.current_time()
             part = await self._current.receive()
             if part:
                 if self._may and not self._parallel:

@@ -88,7 +88,7 @@ class RegistryOrigin:
             frozenset({200, 405, 501}),
         )
         answer = await self.session.small(ask)
-        await answer.aclose()
+        await answer.discard()
         named = answer.headers.get("docker-content-digest")
         size = parse_length(answer.headers.get("content-length"))
         media_type = _media_type(answer)

@@ -168,7 +168,7 @@ async def _unsatisfied(session: Session, answer: Answer, ask: Ask, span: Span, l
 async def content_size(session: Session, ask: Ask) -> int:
     """The Content-Length that a HEAD states. Raises OriginProtocolError where it states none."""
     answer = await session.small(ask)
-    await answer.aclose()
+    await answer.discard()
     size = parse_length(answer.headers.get("content-length"))
     if size is None:
         raise OriginProtocolError(session.name, f"{ask} was answered without a Content-Length")

@@ -125,14 +125,11 @@ class Upstream:
         if request.method == "HEAD":
             connection.send(h11.EndOfMessage())
             return connection.our_state is h11.DONE
-        body = (
-            reply.body
-            if reply.cut is None and reply.stall is None
-            else reply.body[: reply.cut or reply.stall]
-        )
+        end = reply.stall if reply.cut is None else reply.cut
+        body = reply.body[:end]
         if body:
-            await stream.send_all(connection.send(h11.Data(data=body)) or b"")
             self.sent += len(body)
+            await stream.send_all(connection.send(h11.Data(data=body)) or b"")
         if reply.stall is not None:
             await trio.sleep_forever()
         if reply.cut is not None:
