@@ -16,7 +16,7 @@ from tracker import checks
 from tracker.events import Action, Close, Connected, Disconnected, Event, Received, Send, Tick
 from tracker.leases import Candidate, LeaseTable, Standing
 from tracker.peer_table import Caps, PeerTable
-from tracker.plan import EXPIRES_IN, REFRESH, Pushes, choose
+from tracker.plan import EXPIRES_IN, REFRESH, REPEATS, Pushes, choose, still_good
 from tracker.prefetch import JobCaps, Jobs
 from tracker.references import ReferenceTable
 
@@ -330,10 +330,6 @@ class Tracker:
         self._pushes.schedule(wanting, now + REFRESH)
         lease = self.leases.find(blob.digest)
         ours = lease is not None and lease.holder == node.id and not lease.done
-        holder = self.table.nodes.get(lease.holder) if lease is not None and not ours else None
-        if holder is not None and (holder.conn is None or holder is node):
-            holder = None
-        providers = choose(self.table, wanting, holder)
         if lease is not None and ours:
             state, epoch, name = "granted", lease.epoch, node.id
         elif blob.whole_for(wanting):
@@ -343,8 +339,25 @@ class Tracker:
             state, epoch, name = "held", lease.epoch if lease else 0, lease.holder if lease else ""
         self.counters.plans += 1
         assert node.conn is not None
+        last = wanting.plan
+        if (
+            last is not None
+            and wanting.repeats < REPEATS
+            and (last.lease, last.epoch) == (state, epoch)
+            and still_good(wanting)
+        ):
+            # In a big swarm most plans stay as good as they were.
+            wanting.repeats += 1
+            self._send(node.conn, last)
+            return
+        holder = self.table.nodes.get(lease.holder) if lease is not None and not ours else None
+        if holder is not None and (holder.conn is None or holder is node):
+            holder = None
+        providers = choose(self.table, wanting, holder)
         size = blob.size or wanting.size
-        self._send(node.conn, wire.Plan(blob.digest, size, providers, state, epoch, name, EXPIRES_IN))
+        wanting.plan = wire.Plan(blob.digest, size, providers, state, epoch, name, EXPIRES_IN)
+        wanting.repeats = 0
+        self._send(node.conn, wanting.plan)
 
     # ── for show ───────────────────────────────────────────────────────────────────────────────────
 

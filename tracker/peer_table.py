@@ -17,6 +17,8 @@ from p2p.core.wire.common import Holding, Provider
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from p2p.core.wire.tracker import Plan
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 
 REMEMBER = 3600.0
@@ -121,7 +123,8 @@ class Node:
 class Wanting:
     """One node's want of one blob, and the plan it was last given.
 
-    ``pushed`` and ``due``: when its last plan went out and when the next one goes.
+    ``pushed`` and ``due``: when its last plan went out and when the next one goes. ``plan``: that plan, and
+    ``repeats``: how often it went out again; None where the next one must be drawn anew.
     """
 
     node: Node
@@ -133,6 +136,8 @@ class Wanting:
     parents: tuple[str, ...] = ()
     pushed: float = float("-inf")
     due: float = float("inf")
+    plan: Plan | None = None
+    repeats: int = 0
     alive: bool = True
 
 
@@ -279,6 +284,7 @@ class PeerTable:
             blob = self._blob(digest)
             wanting = Wanting(node, blob)
             node.wants[digest] = blob.wants[node.id] = blob.hungry[node.id] = wanting
+        wanting.plan = None
         wanting.size, wanting.lease, wanting.unreachable = size, lease, unreachable
         return wanting
 

@@ -21,7 +21,12 @@ BUDGET = 4
 SEEDERS = 8
 """Places in a plan that are kept for complete providers: nobody else has the rarest chunks for sure."""
 
-POOL = 48
+POOL_WHOLE, POOL_PART = 24, 40
+"""Complete and partial holders that a plan is drawn from."""
+
+REPEATS = 3
+"""How often a full plan is pushed again unchanged before it is drawn anew."""
+
 EXPIRES_IN = 3.0
 REFRESH = 2.0
 """Seconds after which a plan is pushed anew though nothing changed: before it expires."""
@@ -40,6 +45,14 @@ def mix(a: int, b: int) -> int:
     return x ^ x >> 15
 
 
+def still_good(wanting: Wanting) -> bool:
+    """Whether the last plan is full and all its providers still hold the blob."""
+    blob = wanting.blob
+    return len(wanting.providers) == PLAN_SIZE and all(
+        name in blob.complete or name in blob.partial for name in wanting.providers
+    )
+
+
 def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Provider, ...]:
     """Rank up to ``PLAN_SIZE`` providers for a want and note it among the first ones' children.
 
@@ -48,8 +61,8 @@ def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Pro
     """
     blob, wanter = wanting.blob, wanting.node
     point = mix(wanter.point, blob.point)
-    pool: dict[str, bool] = dict.fromkeys(blob.complete.window(point, POOL), True)
-    pool.update(dict.fromkeys(blob.partial.window(point, POOL), False))
+    pool: dict[str, bool] = dict.fromkeys(blob.complete.window(point, POOL_WHOLE), True)
+    pool.update(dict.fromkeys(blob.partial.window(point, POOL_PART), False))
     pool.pop(wanter.id, None)
     if holder is not None:
         pool.setdefault(holder.id, holder.id in blob.complete)

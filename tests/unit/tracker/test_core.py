@@ -319,3 +319,21 @@ def test_many_due_plans_are_spread_over_calls(world):
         world.want(conn, A)
     world.advance(0.2)
     assert all(world.of(conn, wire.Plan) for conn in conns)
+
+
+def test_full_plans_are_repeated_and_drawn_anew_when_a_provider_leaves(world):
+    conns = [world.node(f"n{i}", 5001 + i) for i in range(50)]
+    for conn in conns:
+        world.have(conn, A, 5)
+    a = world.node("a")
+    world.want(a, A)
+    first = world.plan(a)
+    world.advance(2.0)
+    assert world.plan(a) is first
+    gone = first.providers[0].node
+    world.leave(next(conn for conn in conns if nid(f"n{conn - 1}") == gone))
+    world.advance(2.0)
+    assert len(world.plan(a).providers) == 30
+    assert gone not in [one.node for one in world.plan(a).providers]
+    world.advance(30.0)
+    assert world.of(a, wire.Plan).count(world.plan(a)) <= 16

@@ -4,7 +4,7 @@ from collections import Counter
 
 from p2p.core.wire.common import Holding
 from tracker.peer_table import PeerTable
-from tracker.plan import BUDGET, PAUSE, PLAN_SIZE, SEEDERS, Pushes, choose
+from tracker.plan import BUDGET, PAUSE, PLAN_SIZE, SEEDERS, Pushes, choose, still_good
 
 A = "sha256:" + "a" * 64
 SIZE = 100 << 20
@@ -82,3 +82,12 @@ def test_pushes_pause_and_forget():
     assert pushes.take(9.0, 1) == [a]
     assert pushes.take(9.0, 9) == [c]
     assert pushes.next_deadline() is None
+
+
+def test_a_full_plan_is_good_while_all_hold():
+    table, (wanting,) = swarm(5, 60, 1)
+    assert not still_good(wanting)
+    choose(table, wanting, None)
+    assert still_good(wanting)
+    table.withdraw(table.nodes[wanting.providers[3]], A)
+    assert not still_good(wanting)
