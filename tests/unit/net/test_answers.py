@@ -76,6 +76,7 @@ def test_what_is_rendered_is_read_as_it_was_meant(headers: list[tuple[bytes, byt
         head = render_head(200, headers, date=DATE, length=0, close=False)
     except ImpossibleResponseError:
         return
+    headers = [header for header in headers if header[0].lower() != b"date"]  # that one is the server's
     lines = head.split(b"\r\n")
     assert lines[1 : len(headers) + 1] == [b"%b: %b" % header for header in headers]
     assert lines[-2:] == [b"", b""]
