@@ -48,12 +48,12 @@ class Tuning:
     first: int = 16 * MIB
     """The first segment: what is no larger takes exactly one GET."""
     parallel_from: int = 64 * MIB
-    """Smaller contents never get more than one connection."""
+    """Smaller contents never get more than one connection at a time."""
     segment: int = 4 * MIB
     """Of each of several connections."""
     largest: int = 256 * MIB
     """Segments of a single connection grow fourfold up to this."""
-    slow: float = 100e6
+    slow: float = 50e6
     """A connection below this rate gets companions."""
     patience: float = 0.5
     """How long a connection is waited for before its rate is judged within a segment."""
