@@ -165,26 +165,35 @@ class Links:
                 waiting.sink(PeerGone(waiting.provider.node, str(error)))
 
     async def _dialled(self, address: Address, *, task_status: trio.TaskStatus[None]) -> None:
+        """Be a link to ``address``; PeerError where it does not come about."""
         name = f"peer {address[0]}:{address[1]}"
-        async with trio.open_nursery() as nursery:
-            websocket = None
-            with trio.move_on_after(DIAL_SECONDS):
+        stream = await _reach(name, address)
+        failure: PeerError | None = None
+        try:
+            async with trio.open_nursery() as nursery:
                 try:
-                    websocket = await trio_websocket.connect_websocket(
-                        nursery,
-                        address[0],
-                        address[1],
-                        PATH,
-                        use_ssl=False,
-                        receive_buffer_size=65536,
-                        max_message_size=MAX_MESSAGE,
-                    )
-                except (OSError, trio_websocket.HandshakeError) as error:
-                    raise PeerError(name, f"could not be linked: {error!r}") from error
-            if websocket is None:
-                raise PeerError(name, f"could not be linked within {DIAL_SECONDS:g} s")
-            await self._serve(websocket, address[0], address, task_status=task_status)
-            nursery.cancel_scope.cancel()
+                    with trio.fail_after(DIAL_SECONDS):
+                        websocket = await trio_websocket.wrap_client_stream(
+                            nursery,
+                            stream,
+                            f"{address[0]}:{address[1]}",
+                            PATH,
+                            receive_buffer_size=65536,
+                            max_message_size=MAX_MESSAGE,
+                        )
+                    await self._serve(websocket, address[0], address, task_status=task_status)
+                except PeerError as error:
+                    failure = error
+                except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
+                    failure = PeerError(name, f"could not be linked: {error!r}")
+                except trio.TooSlowError:
+                    failure = PeerError(name, f"could not be linked within {DIAL_SECONDS:g} s")
+                nursery.cancel_scope.cancel()
+        finally:
+            # The WebSocket leaves its stream open when the other end broke off: it is ours to close.
+            await trio.aclose_forcefully(stream)
+        if failure is not None:
+            raise failure
 
     async def _serve(
         self,
@@ -212,6 +221,15 @@ class Links:
         finally:
             if self._links.get(address) is link:
                 del self._links[address]
+
+
+async def _reach(name: str, address: Address) -> trio.SocketStream:
+    with trio.move_on_after(DIAL_SECONDS):
+        try:
+            return await trio.open_tcp_stream(*address)
+        except OSError as error:
+            raise PeerError(name, f"could not be reached: {error}") from error
+    raise PeerError(name, f"could not be reached within {DIAL_SECONDS:g} s")
 
 
 def _host(websocket: trio_websocket.WebSocketConnection) -> str:
