@@ -11,7 +11,7 @@ from p2p.origin.body import ParallelBodies, Tuning
 from tests.support.upstream import Registry, Reply, Request, ranged, upstream
 
 DATA = os.urandom(1_000_003)
-SMALL = Tuning(streams=4, first=100_000, parallel_from=300_000, segment=50_000, largest=200_000, patience=1e9)
+SMALL = Tuning(streams=4, first=100_000, parallel_from=300_000, segment=50_000, largest=200_000, slow=0.0)
 ALWAYS = Tuning(streams=4, first=100_000, parallel_from=300_000, segment=50_000, slow=1e18, patience=0.0)
 ALONE = Tuning(streams=1)
 
