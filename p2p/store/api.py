@@ -67,7 +67,10 @@ class Partial(Protocol):
         ...
 
     def adopt(self, midstates: Midstates) -> None:
-        """Take a list that extends the adopted one. ValueError where it does not extend it."""
+        """Take a list that extends the adopted one; a prefix of that one changes nothing.
+
+        ValueError where the two disagree.
+        """
         ...
 
     async def write(self, first: int, data: memoryview) -> Sequence[bool]:

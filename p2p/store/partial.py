@@ -105,9 +105,11 @@ class GrowingBlob:
         if not self._chain.linked:
             return
         self._fits(midstates)
-        if midstates.length < self._midstates.length or not midstates.agrees(self._midstates):
+        if not midstates.agrees(self._midstates):
             raise ValueError(f"this list does not extend the one adopted for {self.digest}")
-        self._midstates = midstates
+        if midstates.length > self._midstates.length:
+            # Not where an append went further meanwhile, of which the caller has yet to hear.
+            self._midstates = midstates
 
     async def write(self, first: int, data: memoryview) -> Sequence[bool]:
         """Verify consecutive chunks and write those that hold."""
