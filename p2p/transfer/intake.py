@@ -87,6 +87,8 @@ async def _pump(
                     matches = await _take_in_order(partial, index, buffer)
                 except StoreError as error:
                     failures.append(error)
+            # A list that peers extended meanwhile may say otherwise than the origin's bytes: it is false.
+            matches = matches and runner.swarm.lists.adopted.agrees(partial.midstates)
             if failures or not matches:
                 nursery.cancel_scope.cancel()
                 break
@@ -103,17 +105,20 @@ async def _pump(
 async def _take_in_order(partial: Partial, first: int, buffer: memoryview) -> bool:
     """Write chunks from the origin; False where they contradict the list or the digest.
 
-    Peers may have extended the list past the stream meanwhile: along it the links are checked, behind
-    its end they are made.
+    Peers may extend the list past the stream at any moment: along it the links are checked, behind its
+    end they are made.
     """
-    layout, known = partial.layout, partial.midstates.length
-    along = max(0, min(known - first, layout.last - first))
-    if along:
-        size = layout.length(first, along)
+    layout = partial.layout
+    while True:
+        along = min(partial.midstates.length, layout.last) - first
+        if along <= 0:
+            return await partial.append(first, buffer)
+        size = min(layout.length(first, along), len(buffer))
         if not all(await partial.write(first, buffer[:size])):
             return False
+        if size == len(buffer):
+            return True
         first, buffer = first + along, buffer[size:]
-    return await partial.append(first, buffer) if len(buffer) or not layout.size else True
 
 
 class _Source:
