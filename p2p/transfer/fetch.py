@@ -22,8 +22,14 @@ CONNECT_SECONDS = 2.0
 STALL_SECONDS = 3.0
 """A peer that sends nothing for so long has stalled."""
 
+SLOWEST = 128 * 1024
+"""Bytes a second that a peer must send, besides: a dripping one would never count as stalled."""
+
 KEPT = 4
 """Idle connections kept for one peer."""
+
+KEPT_PEERS = 64
+"""Peers that idle connections are kept for, the latest ones."""
 
 Address = tuple[str, int]
 
@@ -46,19 +52,22 @@ class PeerBody:
         self._start = memoryview(start)
 
     async def read_into(self, view: memoryview) -> None:
-        """Fill ``view``; PeerError when the peer stops short, StalledError when it stalls."""
+        """Fill ``view``; PeerError when the peer stops short, StalledError when it stalls or drips."""
         if len(view) > self.remaining:
             raise PeerError(self._name, "sent a shorter answer than asked for")
         taken = min(len(self._start), len(view))
         if taken:
             view[:taken] = self._start[:taken]
             self._start = self._start[taken:]
+        latest = trio.current_time() + STALL_SECONDS + len(view) / SLOWEST
         while taken < len(view):
             received = 0
-            with trio.move_on_after(STALL_SECONDS) as scope, _mapped(self._name):
+            patience = min(latest, trio.current_time() + STALL_SECONDS)
+            with trio.move_on_at(patience) as scope, _mapped(self._name):
                 received = await self._sock.recv_into(view[taken:])
             if scope.cancelled_caught:
-                raise StalledError(self._name, f"sent nothing for {STALL_SECONDS:g} s")
+                slow = f"less than {SLOWEST} bytes a second" if patience == latest else "nothing"
+                raise StalledError(self._name, f"sent {slow} for {STALL_SECONDS:g} s and more")
             if not received:
                 raise PeerError(self._name, "closed the connection in the middle of an answer")
             taken += received
@@ -79,8 +88,7 @@ class PeerClient:
         replaced once. The connection is kept only when the body was read to its end.
         """
         name = f"peer {address[0]}:{address[1]}"
-        idle = self._idle.get(address)
-        kept = idle.pop() if idle else None
+        kept = self._kept(address)
         sock = kept if kept is not None else await _connect(name, address)
         done = False
         try:
@@ -97,9 +105,8 @@ class PeerClient:
             yield body
             done = body.remaining == 0
         finally:
-            pool = self._idle.setdefault(address, [])
-            if done and len(pool) < KEPT:
-                pool.append(sock)
+            if done:
+                self._keep(address, sock)
             else:
                 sock.close()
 
@@ -112,6 +119,24 @@ class PeerClient:
         """Close every idle connection."""
         for address in tuple(self._idle):
             self.forget(address)
+
+    def _kept(self, address: Address) -> trio.socket.SocketType | None:
+        pool = self._idle.get(address)
+        if not pool:
+            return None
+        sock = pool.pop()
+        if not pool:
+            del self._idle[address]
+        return sock
+
+    def _keep(self, address: Address, sock: trio.socket.SocketType) -> None:
+        pool = self._idle.pop(address, [])
+        self._idle[address] = pool
+        pool.append(sock)
+        if len(pool) > KEPT:
+            pool.pop(0).close()
+        if len(self._idle) > KEPT_PEERS:
+            self.forget(next(iter(self._idle)))
 
 
 @contextmanager
@@ -180,4 +205,7 @@ async def _head(name: str, sock: trio.socket.SocketType) -> tuple[int, dict[str,
             return event.status_code, headers, parser.trailing_data[0]
         if isinstance(event, h11.ConnectionClosed):
             raise PeerError(name, "closed the connection before it answered")
-        parser.receive_data(await sock.recv(16 * 1024))
+        if event is h11.NEED_DATA:
+            parser.receive_data(await sock.recv(16 * 1024))
+        elif not isinstance(event, h11.InformationalResponse):
+            raise PeerError(name, "sent no valid answer: it switched protocols")

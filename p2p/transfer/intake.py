@@ -74,7 +74,12 @@ async def _pump(
                     except OriginError as error:
                         failures.append(error)
                         return
-                    await send.send((index, count, stack.pop_all(), buffer))
+                    lent = stack.pop_all()
+                    try:
+                        await send.send((index, count, lent, buffer))
+                    except BaseException:
+                        await lent.aclose()  # nobody took it
+                        raise
                 index += count
                 batch = max(1, BATCH // layout.chunk)
 
@@ -87,6 +92,8 @@ async def _pump(
                     matches = await _take_in_order(partial, index, buffer)
                 except StoreError as error:
                     failures.append(error)
+            # A thread ends its work though we be cancelled: a swarm that closed the stream must not hear of it.
+            await trio.lowlevel.checkpoint_if_cancelled()
             # A list that peers extended meanwhile may say otherwise than the origin's bytes: it is false.
             matches = matches and runner.swarm.lists.adopted.agrees(partial.midstates)
             if failures or not matches:

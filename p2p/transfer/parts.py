@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from p2p.core.swarm.reputation import Reputation, Verdict
+from p2p.errors import OriginProtocolError
 from p2p.transfer.api import TransferStatistics
 
 if TYPE_CHECKING:
@@ -67,12 +68,20 @@ class Parts:
         self.statistics.banned = self.reputation.bans(now)
 
     async def read_origin(self, wanted: Wanted, start: int, stop: int, buffer: memoryview) -> None:
-        """Fill ``buffer`` with bytes ``[start, stop)`` of a blob from its origin."""
+        """Fill ``buffer`` with bytes ``[start, stop)`` of a blob from its origin.
+
+        Raises OriginError; OriginProtocolError where the body is not exactly as long as it must be.
+        """
         origin = self.origin(wanted.repository)
-        at = 0
-        async with origin.open(
-            wanted.repository.path, wanted.digest, wanted.kind, offset=start, stop=stop
-        ) as body:
+        path, at = wanted.repository.path, 0
+        async with origin.open(path, wanted.digest, wanted.kind, offset=start, stop=stop) as body:
             async for part in body:
-                buffer[at : at + len(part)] = part
+                if at + len(part) <= len(buffer):
+                    buffer[at : at + len(part)] = part
                 at += len(part)
+        if at != stop - start:
+            raise OriginProtocolError(
+                origin.name,
+                f"gave {at} bytes for bytes {start}-{stop - 1} of {wanted.digest}",
+                "The registry or a proxy before it handles ranges badly.",
+            )
