@@ -68,7 +68,7 @@ async def test_whatever_happens_only_true_chunks_are_held_and_it_can_be_ended(
                 store = MemoryStore(files=files, hasher=HASHER)
                 await store.recover()
                 partial = await store.open_partial(CONTENT.digest, CONTENT.size)
-                assert set(partial.have) == held
+                assert set(partial.have) >= held
                 await before.close()
         for index in partial.have:
             chunk = CONTENT.chunk(index)
