@@ -167,9 +167,7 @@ class Runner:
                 if scope is not None:
                     scope.cancel()
             case act.Adopt(midstates=midstates):
-                assert self.partial is not None
-                self.partial.adopt(midstates)
-                self._parts.holdings.changed(digest)
+                self._adopt(midstates)
             case act.Link(provider=provider):
                 self._parts.links.subscribe(provider, digest, lambda: self.swarm.lists.adopted, self.post)
             case act.Unlink(provider=provider):
@@ -199,6 +197,16 @@ class Runner:
                 start(self._fail, error, discard)
             case act.Dissolve():
                 self.ended.set()
+
+    def _adopt(self, midstates: Midstates) -> None:
+        assert self.partial is not None
+        try:
+            self.partial.adopt(midstates)
+        except ValueError:
+            # The origin's stream has just extended the list on disk otherwise than a peer extended ours;
+            # the stream finds that out with its next step and has the peer's list fall.
+            return
+        self._parts.holdings.changed(self.wanted.digest)
 
     def _advance(self) -> None:
         assert self.layout is not None
