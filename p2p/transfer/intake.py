@@ -49,11 +49,11 @@ async def stream_origin(
         await prepared.wait()
         layout = runner.layout
         assert layout is not None
-        return await _pump(runner, parts, body, layout, first, epoch)
+        return await _pump(runner, parts, _Source(origin.name, body), layout, first, epoch)
 
 
 async def _pump(
-    runner: Runner, parts: Parts, body: OriginBody, layout: Layout, first: int, epoch: int
+    runner: Runner, parts: Parts, source: _Source, layout: Layout, first: int, epoch: int
 ) -> ev.Event | None:
     assert runner.partial is not None
     partial = runner.partial
@@ -62,7 +62,7 @@ async def _pump(
     failures: list[RemoraError] = []
 
     async def fill() -> None:
-        index, source = first, _Source(body)
+        index = first
         batch = max(1, FIRST_BATCH // layout.chunk)
         async with send:
             while index < layout.count:
@@ -82,6 +82,10 @@ async def _pump(
                         raise
                 index += count
                 batch = max(1, BATCH // layout.chunk)
+            try:
+                await source.end()
+            except OriginError as error:
+                failures.append(error)
 
     matches = True
     async with trio.open_nursery() as nursery, receive:
@@ -92,7 +96,7 @@ async def _pump(
                     matches = await _take_in_order(partial, index, buffer)
                 except StoreError as error:
                     failures.append(error)
-            # A thread ends its work though we be cancelled: a swarm that closed the stream must not hear of it.
+            # A thread ends its work though we be cancelled; the swarm that closed the stream must not hear.
             await trio.lowlevel.checkpoint_if_cancelled()
             # A list that peers extended meanwhile may say otherwise than the origin's bytes: it is false.
             matches = matches and runner.swarm.lists.adopted.agrees(partial.midstates)
@@ -131,20 +135,26 @@ async def _take_in_order(partial: Partial, first: int, buffer: memoryview) -> bo
 class _Source:
     """Fills buffers from an iterator of bytes of any length."""
 
-    def __init__(self, body: OriginBody) -> None:
+    def __init__(self, name: str, body: OriginBody) -> None:
+        self._name = name
         self._parts: AsyncIterator[bytes] = aiter(body)
         self._rest = memoryview(b"")
 
     async def read_into(self, buffer: memoryview) -> None:
-        """Fill ``buffer``; the body has already been checked to be long enough, or raises."""
+        """Fill ``buffer``; OriginError where the body is not that long."""
         at = 0
         while at < len(buffer):
             if not len(self._rest):
                 part = await anext(self._parts, None)
                 if part is None:
-                    raise OriginProtocolError("origin", "the body ended before the length it stated")
+                    raise OriginProtocolError(self._name, "the body ended before the length it stated")
                 self._rest = memoryview(part)
             take = min(len(self._rest), len(buffer) - at)
             buffer[at : at + take] = self._rest[:take]
             self._rest = self._rest[take:]
             at += take
+
+    async def end(self) -> None:
+        """Read the end too, so that the connection can be used again; OriginError where there is more."""
+        if len(self._rest) or await anext(self._parts, None) is not None:
+            raise OriginProtocolError(self._name, "the body goes on behind the length it stated")

@@ -34,6 +34,7 @@ class OriginTurn:
         self.retry_at: float | None = None
         self.given_up: Exception | None = None
         self._attempts = 0
+        self._first = 0
 
     @property
     def deadline(self) -> float | None:
@@ -131,6 +132,7 @@ class OriginTurn:
 
     def _open(self, swarm: Swarm, first: int) -> None:
         self.streaming = True
+        self._first = first
         swarm.emit(act.OpenOrigin(first, self.epoch))
 
     def _peers_help(self, swarm: Swarm) -> bool:
@@ -149,6 +151,8 @@ class OriginTurn:
         for peer in swarm.peers.values():
             offered |= swarm.offered_by(peer)
         holes = swarm.link_bits & ~swarm.have.bits & ~offered & ~swarm.requests.bits
+        if self.streaming:
+            holes &= (1 << self._first) - 1  # what lies behind, the stream brings
         while holes and under_way < HOLES:
             first = (holes & -holes).bit_length() - 1
             count = 1
