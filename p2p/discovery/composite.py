@@ -99,7 +99,7 @@ class Routes:
     def want(
         self, digest: Digest, size: int, *, lease: bool, unreachable: frozenset[str], sink: Sink
     ) -> None:
-        """Ask the tracker; without an answer within 250 ms, or without a tracker, go on with known peers."""
+        """Ask the tracker; without an answer in time, or without a tracker, go on with known peers."""
         name = str(digest)
         self._routes[name] = _Route(digest, size, unreachable, sink)
         asked = self._tracker is not None and not self._away

@@ -14,7 +14,9 @@ from p2p.core.swarm.events import LeaseState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ANSWER = 0.25
+ANSWER = 1.0
+"""How long a connected tracker is waited for. One that is merely busy must not cost copies from the origin;
+one that is gone is known to be gone, and then nobody waits."""
 PLAN_LIFE = 4.0
 """Seconds without a plan after which the tracker counts as silent: it pushes every 2, valid for 3."""
 

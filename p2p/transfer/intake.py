@@ -11,7 +11,7 @@ from p2p.core.swarm import events as ev
 from p2p.errors import OriginError, OriginProtocolError, RemoraError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from p2p.core.swarm.chunks import Layout
     from p2p.origin.api import OriginBody
@@ -49,12 +49,16 @@ async def stream_origin(
         await prepared.wait()
         layout = runner.layout
         assert layout is not None
-        return await _pump(runner, parts, _Source(origin.name, body), layout, first, epoch)
+
+        def received(size: int) -> None:
+            # Bytes that come keep the lease: a chunk of a slow origin takes longer than its patience.
+            if epoch:
+                parts.leases.progress(wanted.digest, epoch, layout.offset(first) + size)
+
+        return await _pump(runner, parts, _Source(origin.name, body, received), layout, first)
 
 
-async def _pump(
-    runner: Runner, parts: Parts, source: _Source, layout: Layout, first: int, epoch: int
-) -> ev.Event | None:
+async def _pump(runner: Runner, parts: Parts, source: _Source, layout: Layout, first: int) -> ev.Event | None:
     assert runner.partial is not None
     partial = runner.partial
     send, receive = trio.open_memory_channel[tuple[int, int, AsyncExitStack, memoryview]](0)
@@ -105,8 +109,6 @@ async def _pump(
                 break
             size = layout.length(index, count)
             parts.statistics.received_origin += size
-            if epoch:
-                parts.leases.progress(runner.wanted.digest, epoch, layout.offset(index + count))
             runner.appended(index, count, size)
     if failures:
         raise failures[0]
@@ -133,10 +135,12 @@ async def _take_in_order(partial: Partial, first: int, buffer: memoryview) -> bo
 
 
 class _Source:
-    """Fills buffers from an iterator of bytes of any length."""
+    """Fills buffers from an iterator of bytes of any length; ``received`` is told how many came so far."""
 
-    def __init__(self, name: str, body: OriginBody) -> None:
+    def __init__(self, name: str, body: OriginBody, received: Callable[[int], None]) -> None:
         self._name = name
+        self._received = received
+        self._size = 0
         self._parts: AsyncIterator[bytes] = aiter(body)
         self._rest = memoryview(b"")
 
@@ -149,6 +153,8 @@ class _Source:
                 if part is None:
                     raise OriginProtocolError(self._name, "the body ended before the length it stated")
                 self._rest = memoryview(part)
+                self._size += len(part)
+                self._received(self._size)
             take = min(len(self._rest), len(buffer) - at)
             buffer[at : at + take] = self._rest[:take]
             self._rest = self._rest[take:]

@@ -28,6 +28,7 @@ class OriginTurn:
         self.allowed = allowed
         self.granted = False
         self.exclusive = False
+        self.impatient = False
         self.held_elsewhere = False
         self.streaming = False
         self.epoch = 0
@@ -41,17 +42,18 @@ class OriginTurn:
         """When the next try at the origin is due."""
         return self.retry_at if self.granted and not self.streaming else None
 
-    def planned(self, event: ev.Planned, now: float) -> None:  # noqa: ARG002
+    def planned(self, event: ev.Planned, out: list[act.Action]) -> None:
         """Take what discovery says of the lease."""
         match event.lease:
             case ev.LeaseState.GRANTED if self.allowed:
                 self.granted, self.held_elsewhere = True, False
-                self.epoch, self.exclusive = event.epoch, event.exclusive
+                self.epoch, self.exclusive, self.impatient = event.epoch, event.exclusive, False
                 self.given_up = None
             case ev.LeaseState.HELD:
                 self.held_elsewhere = True
-                if self.epoch:
-                    self.granted = False
+                if event.exclusive and self.granted and not self.impatient:
+                    # A tracker's word ends a claim that was made, or a lease that was had, without it.
+                    self.lost(self.epoch, out)
             case ev.LeaseState.NONE:
                 self.held_elsewhere = False
             case _:
@@ -59,7 +61,7 @@ class OriginTurn:
 
     def claim(self, now: float) -> None:
         """Go to the origin without a lease: everybody else has had time enough."""
-        self.granted = self.exclusive = True
+        self.granted = self.exclusive = self.impatient = True
         self.epoch = 0
         self.retry_at = now
 

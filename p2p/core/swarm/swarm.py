@@ -180,7 +180,7 @@ class Swarm:
     def _planned(self, event: ev.Planned, now: float) -> None:
         if event.size and self.layout is None:
             self._sized(event.size)
-        self.turn.planned(event, now)
+        self.turn.planned(event, self._out)
         self.members.planned(event.providers, self.layout, now)
 
     def _sized(self, size: int) -> None:
