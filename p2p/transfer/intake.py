@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2p.core.swarm import events as ev
+from p2p.core.swarm.chunks import MAX_BLOB
 from p2p.errors import OriginError, OriginProtocolError, RemoraError, StoreError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ async def stream_origin(
                 f"states {body.size} bytes for {wanted.digest}, which has {known.size}",
                 "The manifest and the registry disagree; the image is damaged upstream.",
             )
+        if body.size > MAX_BLOB:
+            raise OriginProtocolError(origin.name, f"states {body.size} bytes for {wanted.digest}")
         runner.post(ev.OriginOpened(body.size))
         await prepared.wait()
         layout = runner.layout

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from p2p.core.oci.digest import Digest
 from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
-from p2p.core.swarm.chunks import Layout
+from p2p.core.swarm.chunks import MAX_BLOB, Layout
 from p2p.core.swarm.lists import Lists
 from p2p.core.swarm.members import Members
 from p2p.core.swarm.midstates import Midstates
@@ -23,7 +24,6 @@ from p2p.core.swarm.schedule import Schedule
 from p2p.errors import PeerError
 
 if TYPE_CHECKING:
-    from p2p.core.oci.digest import Digest
     from p2p.core.swarm.peer import Peer
     from p2p.core.swarm.reputation import Reputation
     from p2p.core.swarm.rng import Rng
@@ -48,7 +48,8 @@ class Swarm:
     ) -> None:
         self.digest = digest
         self.settings = settings
-        self.layout: Layout | None = Layout(size) if size else None
+        known = size > 0 or Digest.of(b"", digest.algorithm) == digest
+        self.layout: Layout | None = Layout(size) if known else None
         self.have: Bitfield | None = None
         self.lists = Lists(digest.algorithm, links=settings.links)
         self.requests = Requests()
@@ -160,6 +161,7 @@ class Swarm:
                 assert self.layout is not None
                 self.have = Bitfield.from_bytes(self.layout.count, have)
                 self.relinking = False
+                self._out.append(act.Adopt(self.lists.adopted))  # it may have grown meanwhile
                 self.patience.progress = now
             case ev.ReaderJoined() | ev.ReaderMoved() | ev.ReaderLeft():
                 self.readers.handle(event, now)
@@ -184,7 +186,7 @@ class Swarm:
         self.members.planned(event.providers, self.layout, now)
 
     def _sized(self, size: int) -> None:
-        if self.layout is None:
+        if self.layout is None and size <= MAX_BLOB:
             self.layout = Layout(size)
             self._out.append(act.Prepare(size))
 
@@ -198,7 +200,9 @@ class Swarm:
         self.patience.progress = now
 
     def _peer_state(self, event: ev.PeerState, now: float) -> None:
-        if self.layout is None and event.size and event.peer in self.peers:
+        if event.size > MAX_BLOB:
+            self.members.drop(event.peer, now, reason=f"claims a size of {event.size} bytes")
+        elif self.layout is None and event.size and event.peer in self.peers:
             self._sized(event.size)
         if self.layout is not None:
             self.members.state(event, self.layout, now)
