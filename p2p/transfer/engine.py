@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,12 @@ import trio
 
 from p2p.core.swarm.swarm import Swarm
 from p2p.errors import RemoraError, StoreFullError
+from p2p.store.api import StoredBlob
 from p2p.transfer.runner import Runner
 from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
@@ -86,41 +87,30 @@ class Engine:
     @asynccontextmanager
     async def open(self, wanted: Wanted) -> AsyncIterator[BlobStream]:
         """Open a reader; see ``Transfer.open``."""
-        stored = self._parts.store.find(wanted.digest)
-        if stored is not None:
-            with self._parts.store.open(wanted.digest) as fd:
-                yield StoredStream(wanted.digest, stored.size, fd)
-            return
-        runner = self._runner(wanted)
-        reader = runner.join(0, 0, background=False)
-        self._parts.statistics.readers += 1
-        stream: SwarmStream | None = None
-        try:
-            while runner.error is None and (runner.layout is None or runner.partial is None):
-                await runner.changed()
-            if isinstance(runner.error, StoreFullError) and self._has_origin(wanted.repository):
-                yield await self._pass(wanted, runner)
-            elif runner.error is not None:
-                raise runner.error
-            else:
-                stream = SwarmStream(runner, reader)
-                yield stream
-        finally:
-            self._parts.statistics.readers -= 1
-            runner.leave(reader)
-            if stream is not None:
-                stream.close()
+        with ExitStack() as stack:
+            while True:
+                joined = await self._join(wanted)
+                if isinstance(joined, StoredBlob):
+                    try:
+                        fd = stack.enter_context(self._parts.store.open(wanted.digest))
+                    except KeyError:
+                        continue  # its bytes went behind our back, and the store has noticed just now
+                    yield StoredStream(wanted.digest, joined.size, fd)
+                    return
+                reader = stack.enter_context(self._reader(joined))
+                stream = await self._follow(wanted, joined, reader)
+                if stream is not None:
+                    stack.callback(stream.close)
+                    yield stream
+                    return
 
     async def fetch(self, wanted: Wanted, sources: Sources) -> None:
         """Get the whole blob into the store; see ``Transfer.fetch``."""
-        stored = self._parts.store.find(wanted.digest)
-        if stored is not None:
-            sources.cache += stored.size
+        runner = await self._join(wanted)
+        if isinstance(runner, StoredBlob):
+            sources.cache += runner.size
             return
-        runner = self._runner(wanted)
-        sources.peers += sum(runner.got_peers.values())
-        sources.origin += runner.got_origin
-        runner.sources.append(sources)
+        runner.tally.follow(sources)
         reader = runner.join(0, 0, background=True)
         try:
             await runner.ended.wait()
@@ -155,11 +145,42 @@ class Engine:
 
     # ── inside ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _runner(self, wanted: Wanted) -> Runner:
-        """Join the blob's swarm, or start it."""
-        runner = self._runners.get(wanted.digest)
-        if runner is not None:
-            return runner
+    async def _join(self, wanted: Wanted) -> Runner | StoredBlob:
+        """Join the blob's swarm, or start it, where the blob is not in the store."""
+        while (stored := self._parts.store.find(wanted.digest)) is None:
+            runner = self._runners.get(wanted.digest)
+            if runner is None:
+                return self._start(wanted)
+            if runner.joinable:
+                return runner
+            await runner.gone.wait()
+        return stored
+
+    @contextmanager
+    def _reader(self, runner: Runner) -> Iterator[int]:
+        reader = runner.join(0, 0, background=False)
+        self._parts.statistics.readers += 1
+        try:
+            yield reader
+        finally:
+            self._parts.statistics.readers -= 1
+            runner.leave(reader)
+
+    async def _follow(
+        self, wanted: Wanted, runner: Runner, reader: int
+    ) -> SwarmStream | PassingStream | None:
+        """Give a reader's stream as soon as the size is known; None where the swarm ended meanwhile."""
+        while runner.error is None and not runner.ended.is_set() and not runner.sized:
+            await runner.changed()
+        if isinstance(runner.error, StoreFullError) and self._has_origin(wanted.repository):
+            log.warning("no room on disk: streaming from the origin", digest=str(wanted.digest))
+            assert runner.layout is not None
+            return PassingStream(wanted, self._parts.origin(wanted.repository), runner.layout.size)
+        if runner.error is not None:
+            raise runner.error
+        return None if runner.ended.is_set() else SwarmStream(runner, reader)
+
+    def _start(self, wanted: Wanted) -> Runner:
         if self._nursery is None:
             raise RemoraError("node", "is shutting down", "Pull again when it is back.")
         swarm = Swarm(
@@ -185,6 +206,7 @@ class Engine:
             runner.error = runner.error or error
         finally:
             self._runners.pop(digest, None)
+            runner.gone.set()
             self._parts.statistics.hedges += runner.swarm.hedges
             self._history[digest] = _account(runner)
             while len(self._history) > REMEMBERED:
@@ -192,14 +214,11 @@ class Engine:
 
     async def _read_ahead(self, wanted: Wanted) -> None:
         async with self._ahead:
-            if self._parts.store.find(wanted.digest) is None and self._nursery is not None:
-                await self._runner(wanted).ended.wait()
-
-    async def _pass(self, wanted: Wanted, runner: Runner) -> PassingStream:
-        """Go past the full disk."""
-        log.warning("no room on disk: streaming from the origin", digest=str(wanted.digest))
-        assert runner.layout is not None
-        return PassingStream(wanted, self._parts.origin(wanted.repository), runner.layout.size)
+            if self._nursery is None:
+                return
+            joined = await self._join(wanted)
+            if isinstance(joined, Runner):
+                await joined.ended.wait()
 
 
 def _account(runner: Runner) -> Account:
@@ -215,8 +234,8 @@ def _account(runner: Runner) -> Account:
         verified=verified,
         state="complete" if runner.proven else "failed" if runner.error is not None else "under way",
         error=str(runner.error) if runner.error is not None else "",
-        from_origin=runner.got_origin,
-        from_peers=dict(runner.got_peers),
+        from_origin=runner.tally.origin,
+        from_peers=dict(runner.tally.peers),
         peers=tuple(swarm.peers),
         readers=runner.readers,
         lease=swarm.turn.granted,

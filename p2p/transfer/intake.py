@@ -9,7 +9,15 @@ import trio
 
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.chunks import MAX_BLOB
-from p2p.errors import OriginError, OriginProtocolError, RemoraError, StoreError
+from p2p.errors import (
+    OriginDeniedError,
+    OriginError,
+    OriginLimitedError,
+    OriginNotFoundError,
+    OriginProtocolError,
+    RemoraError,
+    StoreError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -59,6 +67,13 @@ async def stream_origin(
                 parts.leases.progress(wanted.digest, epoch, layout.offset(first) + size)
 
         return await _pump(runner, parts, _Source(origin.name, body, received), layout, first)
+
+
+def origin_failed(error: OriginError) -> ev.OriginFailed:
+    """Make the event of an error; ``final`` where the origin would say the same again."""
+    final = isinstance(error, OriginNotFoundError | OriginDeniedError | OriginProtocolError)
+    retry_after = error.retry_after if isinstance(error, OriginLimitedError) else 0.0
+    return ev.OriginFailed(error, final, retry_after)
 
 
 async def _pump(runner: Runner, parts: Parts, source: _Source, layout: Layout, first: int) -> ev.Event | None:

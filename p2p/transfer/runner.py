@@ -11,26 +11,17 @@ import trio
 from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.wire.common import Holding
-from p2p.errors import (
-    OriginDeniedError,
-    OriginError,
-    OriginLimitedError,
-    OriginNotFoundError,
-    OriginProtocolError,
-    PeerError,
-    RemoraError,
-    StoreError,
-    VerificationError,
-)
+from p2p.errors import OriginError, PeerError, RemoraError, StoreError, VerificationError
 from p2p.transfer.fetch import StalledError, UnmetError
-from p2p.transfer.intake import stream_origin
+from p2p.transfer.intake import origin_failed, stream_origin
+from p2p.transfer.tally import Tally
 
 if TYPE_CHECKING:
     from p2p.core.swarm.chunks import Layout
     from p2p.core.swarm.midstates import Midstates
     from p2p.core.swarm.swarm import Swarm
     from p2p.store.api import Partial
-    from p2p.transfer.api import Sources, Wanted
+    from p2p.transfer.api import Wanted
     from p2p.transfer.parts import Parts
 
 log = structlog.get_logger(__name__)
@@ -40,7 +31,8 @@ class Runner:
     """One blob being gathered. Made, and its ``run`` started, by the engine, which also hands out readers.
 
     ``proven`` when every link holds; ``stored`` when the blob is in the store; ``error`` when the swarm
-    failed. ``changed`` waits for any of these or for more chunks.
+    failed. ``changed`` waits for any of these or for more chunks. ``ended`` when nothing more comes,
+    ``gone`` when the partial blob is let go too.
     """
 
     def __init__(self, wanted: Wanted, swarm: Swarm, parts: Parts) -> None:
@@ -50,10 +42,9 @@ class Runner:
         self.stored = False
         self.error: Exception | None = None
         self.partial: Partial | None = None
-        self.sources: list[Sources] = []
         self.ended = trio.Event()
-        self.got_peers: dict[str, int] = {}
-        self.got_origin = 0
+        self.gone = trio.Event()
+        self.tally = Tally()
         self._parts = parts
         self._inbox: deque[ev.Event] = deque()
         self._busy = False
@@ -64,6 +55,7 @@ class Runner:
         self._nursery: trio.Nursery | None = None
         self._requests: dict[int, trio.CancelScope] = {}
         self._origin: trio.CancelScope | None = None
+        self._streaming = trio.Lock()
         self._next_reader = 1
         self.readers = 0
 
@@ -73,6 +65,16 @@ class Runner:
     def layout(self) -> Layout | None:
         """The blob's chunks, once its size is known."""
         return self.swarm.layout
+
+    @property
+    def sized(self) -> bool:
+        """Whether readers may be told the size: an empty blob's when proven, no byte of it is withheld."""
+        return self.layout is not None and self.partial is not None and (self.layout.size > 0 or self.proven)
+
+    @property
+    def joinable(self) -> bool:
+        """Whether a new reader may still come in: what has failed or was given up is begun anew."""
+        return not self.ended.is_set() and (self.swarm.closed or not self.swarm.over)
 
     async def changed(self) -> None:
         """Wait until something changed since the call."""
@@ -107,8 +109,10 @@ class Runner:
     def post(self, event: ev.Event) -> None:
         """Tell the swarm of an event and perform what it answers; from the trio loop, never blocks.
 
-        Events from before ``run`` wait for it.
+        Events from before ``run`` wait for it; those that come after its end are of no use.
         """
+        if self.ended.is_set():
+            return
         self._inbox.append(event)
         if not self._busy and self._nursery is not None:
             self._work()
@@ -119,6 +123,11 @@ class Runner:
             while self._inbox:
                 for action in self.swarm.handle(self._inbox.popleft(), trio.current_time()):
                     self._perform(action)
+        except Exception as error:
+            # The caller is a link or a way of discovery, which others need: this swarm ends alone.
+            log.exception("swarm broke", digest=str(self.wanted.digest))
+            self.error = self.error or error
+            self.ended.set()
         finally:
             self._busy = False
         self._arm()
@@ -140,8 +149,7 @@ class Runner:
         finally:
             self._nursery = None
             self.swarm.over = True
-            self._parts.discovery.unwant(self.wanted.digest)
-            self._parts.holdings.end(self.wanted.digest)
+            self._leave()
             if self.partial is not None:
                 with trio.CancelScope(shield=True):
                     await self.partial.close()
@@ -149,6 +157,16 @@ class Runner:
                 self.error = PeerError(str(self.wanted.digest), "the download was stopped")
             self.ended.set()
             self._wake()
+
+    def _leave(self) -> None:
+        """Tell everybody that this swarm is no more, whatever ended it."""
+        digest = self.wanted.digest
+        for peer in tuple(self.swarm.peers.values()):
+            self._parts.links.unsubscribe(peer.provider, digest)
+        self._parts.discovery.unwant(digest)
+        self._parts.holdings.end(digest)
+        if self.partial is not None and not self.stored:
+            self._parts.discovery.announce(Holding(str(digest), 0, 0, False))
 
     # ── actions ────────────────────────────────────────────────────────────────────────────────────
 
@@ -158,14 +176,15 @@ class Runner:
         start = self._nursery.start_soon
         digest = self.wanted.digest
         match action:
-            case act.Request():
-                start(self._request, action)
+            case act.Request(request=request):
+                # From here on, not when the task runs first: it may be cancelled before.
+                scope = self._requests[request] = trio.CancelScope()
+                start(self._request, action, scope)
             case act.Advance():
                 self._advance()
             case act.Cancel(request=request):
-                scope = self._requests.pop(request, None)
-                if scope is not None:
-                    scope.cancel()
+                if request in self._requests:
+                    self._requests.pop(request).cancel()
             case act.Adopt(midstates=midstates):
                 self._adopt(midstates)
             case act.Link(provider=provider):
@@ -229,13 +248,13 @@ class Runner:
             self.post(ev.StoreFailed(error))
             return
         self.partial = partial
+        self.tally.kept(sum(partial.layout.length(index) for index in partial.have))
         self._prepared.set()
         self.post(ev.Prepared(partial.have.to_bytes(), partial.midstates))
         self._parts.holdings.begin(partial)
         self._wake()
 
-    async def _request(self, action: act.Request) -> None:
-        scope = self._requests[action.request] = trio.CancelScope()
+    async def _request(self, action: act.Request, scope: trio.CancelScope) -> None:
         with scope:
             try:
                 event = await self._take(action)
@@ -243,7 +262,7 @@ class Runner:
                 event = ev.StoreFailed(error)
             except OriginError as error:
                 self.post(ev.RequestFailed(action.request, str(error)))
-                event = _origin_failed(error)
+                event = origin_failed(error)
             except PeerError as error:
                 event = ev.RequestFailed(
                     action.request,
@@ -251,6 +270,7 @@ class Runner:
                     stalled=isinstance(error, StalledError),
                     unmet=isinstance(error, UnmetError),
                 )
+            await trio.lowlevel.checkpoint_if_cancelled()
             self._requests.pop(action.request, None)
             self.post(event)
 
@@ -263,30 +283,41 @@ class Runner:
         statistics = self._parts.statistics
         async with self._parts.buffers.take(stop - start) as buffer:
             sent = trio.current_time()
-            if action.provider is None:
+            if stop == start:
+                pass  # nobody need be asked for nothing
+            elif action.provider is None:
                 await self._parts.read_origin(self.wanted, start, stop, buffer)
                 statistics.received_origin += stop - start
-            elif stop > start:
+            else:
                 address = (action.provider.host, action.provider.port)
                 async with self._parts.client.get(address, digest, start, stop) as body:
                     await body.read_into(buffer)
                 statistics.received_peers += stop - start
-            held = tuple(await self.partial.write(action.first, buffer))
+            try:
+                held = tuple(await self.partial.write(action.first, buffer))
+            except ValueError:  # the list on disk does not reach so far any more
+                return ev.RequestFailed(action.request, "the list changed meanwhile")
+        if not all(held) and not self.partial.midstates.agrees(self.swarm.lists.adopted):
+            # Verified under another list than the sender's own: no guilt of his.
+            return ev.RequestFailed(action.request, "the list changed meanwhile")
         good = sum(layout.length(i) for i, ok in enumerate(held, action.first) if ok)
-        self._count(action.provider.node if action.provider is not None else None, good)
+        self.tally.got(action.provider.node if action.provider is not None else None, good)
         statistics.chunks_verified += sum(held)
         statistics.chunks_refused += held.count(False)
         seconds = trio.current_time() - sent
         return ev.ChunksTaken(action.request, action.first, held, seconds, last=True)
 
     async def _stream(self, first: int, epoch: int, scope: trio.CancelScope) -> None:
+        # One that was cancelled may still wait for its thread.
         with scope:
-            try:
-                event = await stream_origin(self, self._parts, first, epoch, self._prepared)
-            except OriginError as error:
-                event = _origin_failed(error)
-            except StoreError as error:
-                event = ev.StoreFailed(error)
+            async with self._streaming:
+                try:
+                    event = await stream_origin(self, self._parts, first, epoch, self._prepared)
+                except OriginError as error:
+                    event = origin_failed(error)
+                except StoreError as error:
+                    event = ev.StoreFailed(error)
+            await trio.lowlevel.checkpoint_if_cancelled()
             if event is not None:
                 self.post(event)
 
@@ -294,7 +325,7 @@ class Runner:
         """Count chunks that the origin's stream brought, and tell the swarm."""
         assert self.partial is not None
         self._parts.statistics.chunks_verified += count
-        self._count(None, size)
+        self.tally.got(None, size)
         self.post(ev.OriginAppended(first, count, self.partial.midstates))
 
     async def _relink(self, midstates: Midstates) -> None:
@@ -323,6 +354,8 @@ class Runner:
             self._parts.statistics.swarms_failed += 1
             if not links:
                 self.error = error
+                with trio.CancelScope(shield=True):
+                    await self.partial.discard()  # nobody can tell which of its chunks are wrong
             self._wake()
             self.ended.set()
             return
@@ -358,20 +391,3 @@ class Runner:
         due = self.swarm.next_deadline()
         if due is not None and (self._timer_at is None or due < self._timer_at):
             self._rearm.set()
-
-    def _count(self, peer: str | None, size: int) -> None:
-        if peer is None:
-            self.got_origin += size
-        else:
-            self.got_peers[peer] = self.got_peers.get(peer, 0) + size
-        for sources in self.sources:
-            if peer is None:
-                sources.origin += size
-            else:
-                sources.peers += size
-
-
-def _origin_failed(error: OriginError) -> ev.OriginFailed:
-    final = isinstance(error, OriginNotFoundError | OriginDeniedError | OriginProtocolError)
-    retry_after = error.retry_after if isinstance(error, OriginLimitedError) else 0.0
-    return ev.OriginFailed(error, final, retry_after)

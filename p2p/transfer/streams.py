@@ -37,16 +37,18 @@ class StoredStream:
 
 
 class SwarmStream:
-    """A blob that is still arriving. ``close`` when done."""
+    """A blob that is still arriving. Made while its partial blob is open; ``close`` when done."""
 
     def __init__(self, runner: Runner, reader: int) -> None:
         assert runner.layout is not None
+        assert runner.partial is not None
         self.digest = runner.wanted.digest
         self.size = runner.layout.size
         self._runner = runner
         self._reader = reader
         self._layout = runner.layout
-        self._fd = -1
+        # Of our own, and from now on: the swarm's is closed, and its number used again, when the swarm ends.
+        self._fd = os.dup(runner.partial.fd)
 
     async def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
         """Yield the range in order as its chunks become readable."""
@@ -64,29 +66,20 @@ class SwarmStream:
                 await runner.changed()
                 continue
             upto = min(layout.offset(end), stop)
-            yield FileSpan(self._descriptor(), position, upto - position)
+            yield FileSpan(self._fd, position, upto - position)
             position = upto
             runner.moved(self._reader, position)
 
     def close(self) -> None:
         """Let the file go."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _descriptor(self) -> int:
-        """A descriptor of our own: the swarm's is closed when the swarm ends."""
-        if self._fd < 0:
-            assert self._runner.partial is not None
-            self._fd = os.dup(self._runner.partial.fd)
-        return self._fd
+        os.close(self._fd)
 
 
 class PassingStream:
     """The disk is full: bytes go from the origin to this one client, kept nowhere, verified on the way.
 
-    The last chunk is withheld until the digest of all matches. A range is given from a whole pass, since
-    nothing less can be verified.
+    The last chunk of what is asked for is withheld until the digest of all matches. A range is given from
+    a whole pass, since nothing less can be verified.
     """
 
     def __init__(self, wanted: Wanted, origin: Origin, size: int) -> None:
@@ -97,7 +90,8 @@ class PassingStream:
 
     async def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
         """Yield the range as bytes."""
-        withheld_from = Layout(self.size).offset(Layout(self.size).last)
+        layout = Layout(self.size)
+        withheld_from = layout.offset(max(0, stop - 1) // layout.chunk)
         hasher = hashlib.new(self.digest.algorithm)
         at, tail = 0, bytearray()
         path, wanted = self._wanted.repository.path, self._wanted
@@ -108,14 +102,18 @@ class PassingStream:
                 first, last = max(start - at, 0), min(stop - at, free)
                 if first < last:
                     yield part[first:last]
-                tail += part[free:]
+                tail += part[max(free, start - at, 0) : max(stop - at, 0)]
                 at += len(part)
+                if at > self.size:
+                    break
         if at != self.size or hasher.hexdigest() != self.digest.hex:
             raise OriginProtocolError(
                 self._origin.name,
                 f"content does not have the digest {self.digest}",
                 "The image is damaged upstream; nothing was kept.",
             )
-        first, last = max(start - withheld_from, 0), stop - withheld_from
-        if first < last:
-            yield bytes(tail[first:last])
+        if tail:
+            yield bytes(tail)
+
+    def close(self) -> None:
+        """Nothing is held between two ranges."""
