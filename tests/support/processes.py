@@ -213,7 +213,7 @@ class Process:
         parts = []
         for path in (self.out, self.err):
             if path.exists():
-                text = [line[:500] for line in path.read_text(errors="replace").splitlines()[-lines:]]
+                text = [_shortened(line) for line in path.read_text(errors="replace").splitlines()[-lines:]]
                 parts.append(f"--- {path.name}\n" + "\n".join(text))
         return "\n".join(parts)
 
@@ -308,6 +308,11 @@ def listening(port: int) -> bool:
 def children(pid: int) -> list[int]:
     """List a process's children."""
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _shortened(line: str) -> str:
+    """Cut the middle out of a long line: a traceback's cause stands at its end."""
+    return line if len(line) <= 1600 else f"{line[:400]} … {line[-1200:]}"
 
 
 def _cpu(pid: int) -> float:
