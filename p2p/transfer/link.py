@@ -49,6 +49,17 @@ SUBSCRIPTIONS = 4096
 CONTROL = 1024
 """Most control messages waiting to be sent; a peer that takes fewer is cut."""
 
+ANSWERS = 16
+"""Tags looked up at once for one peer; further questions are answered with nothing."""
+
+PING_SECONDS = 15.0
+PONG_SECONDS = 10.0
+"""A peer that does not answer a ping for so long is gone without a word."""
+
+CLOSE_SECONDS = 0.5
+GOODBYE_SECONDS = 0.05
+"""For the goodbye of a link that was cancelled: nobody reads the other side's any more."""
+
 STATES_A_MESSAGE = 4096
 HAVES_A_MESSAGE = 1024
 MAX_MESSAGE = 1 << 20
@@ -95,6 +106,9 @@ class Link:
         self._subscriptions: dict[str, _Subscription] = {}
         self._answers: dict[int, Callable[[FoundReference], None]] = {}
         self._next_request = 1
+        self._answering = 0
+        self._scope = trio.CancelScope()
+        self._reason = "the connection ended"
         self.closed = False
         self.theirs: PeerHello | None = None
 
@@ -117,15 +131,18 @@ class Link:
 
     async def run(self) -> None:
         """Serve both directions until the connection ends; every subscription then gets ``PeerGone``."""
-        reason = "the connection ended"
+        patience = GOODBYE_SECONDS
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
-                try:
-                    await self._read(nursery)
-                except (trio_websocket.ConnectionClosed, WireError, PeerError) as error:
-                    reason = f"the connection ended: {error!r}"
+                with self._scope:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._ping)
+                    try:
+                        await self._read(nursery)
+                    except (trio_websocket.ConnectionClosed, WireError, PeerError) as error:
+                        self._reason = f"the connection ended: {error!r}"
                 nursery.cancel_scope.cancel()
+            patience = CLOSE_SECONDS
         finally:
             self.closed = True
             for digest in self._serving:
@@ -133,11 +150,16 @@ class Link:
             gone = list(self._subscriptions.values())
             self._subscriptions.clear()
             for subscription in gone:
-                subscription.sink(PeerGone(subscription.peer, reason))
+                subscription.sink(PeerGone(subscription.peer, self._reason))
             for answer in list(self._answers.values()):
                 answer(FoundReference(0))
-            with trio.move_on_after(0.5, shield=True):
+            with trio.move_on_after(patience, shield=True):
                 await self._websocket.aclose()
+
+    def _end(self, reason: str) -> None:
+        """End the link, from inside or outside of its tasks."""
+        self._reason = reason
+        self._scope.cancel()
 
     def subscribe(self, digest: Digest, peer: str, midstates: Midstates, sink: Sink) -> None:
         """Have the other side's state of a digest told to ``sink``, under the name ``peer``."""
@@ -180,7 +202,10 @@ class Link:
                     if self._serving.pop(digest, None) is not None:
                         self._holdings.unwatch(digest, self._changed)
                         self._dirty.pop(digest, None)
+                case FindReference(request=number) if self._answering >= ANSWERS:
+                    self._send(FoundReference(number))
                 case FindReference():
+                    self._answering += 1
                     nursery.start_soon(self._answer, message)
                 case FoundReference(request=number):
                     if number in self._answers:
@@ -206,7 +231,10 @@ class Link:
                 sink(PeerAbsent(peer))
 
     async def _answer(self, message: FindReference) -> None:
-        self._send(await self._find(message))
+        try:
+            self._send(await self._find(message))
+        finally:
+            self._answering -= 1
 
     def _serve(self, message: Subscribe) -> None:
         try:
@@ -227,9 +255,24 @@ class Link:
         self._wake.set()
 
     def _send(self, message: PeerMessage) -> None:
-        if len(self._control) < CONTROL:
-            self._control.append(message)
-            self._wake.set()
+        if len(self._control) >= CONTROL:
+            self._end(f"it leaves {CONTROL} messages waiting")
+            return
+        self._control.append(message)
+        self._wake.set()
+
+    async def _ping(self) -> None:
+        """Find out about a peer that is gone without a word: a power cut sends no end of the stream."""
+        try:
+            while True:
+                await trio.sleep(PING_SECONDS)
+                with trio.move_on_after(PONG_SECONDS) as scope:
+                    await self._websocket.ping()
+                if scope.cancelled_caught:
+                    self._end(f"no answer to a ping within {PONG_SECONDS:g} s")
+                    return
+        except trio_websocket.ConnectionClosed:
+            return  # the reader sees it too, and ends the link
 
     async def _write(self) -> None:
         try:
@@ -262,7 +305,7 @@ class Link:
             states = await self._holdings.store.midstates(parsed)
         have = held.have.bits
         kind = "complete" if held.complete else "growing"
-        if serving.told != kind:
+        if serving.told != kind or serving.have & ~have:  # chunks go when a list falls
             message = State(digest, held.size, held.complete, b"" if held.complete else held.have.to_bytes())
             serving.told = kind
             await self._websocket.send_message(encode(message))

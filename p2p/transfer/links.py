@@ -1,8 +1,12 @@
-"""The links to all peers: dialled when a swarm first needs one, or accepted; shared by all swarms."""
+"""The links to all peers: dialled when a swarm first needs one, or accepted; shared by all swarms.
+
+What this node asks of a peer it asks on a link that it dialled itself: then what answers is what listens
+at that address, and no other node on the same host can lie in its name.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -27,8 +31,9 @@ if TYPE_CHECKING:
 PATH = "/p2p/v1/exchange"
 DIAL_SECONDS = 2.0
 FIND_SECONDS = 1.0
+RECEIVE_BYTES = 65536
 MOST = 512
-"""Links at once; beyond, strangers are refused and nobody is dialled."""
+"""Links dialled at once, and as many accepted."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +48,19 @@ class _Waiting:
     sink: Sink
 
 
+@dataclass(slots=True)
+class _Dial:
+    """A link that is coming: who waits for it, and when it came or failed."""
+
+    waiting: list[_Waiting] = field(default_factory=list)
+    done: trio.Event = field(default_factory=trio.Event)
+
+
 class Links:
-    """Links by peer address. ``met`` is told of every peer whose hello came, ``find`` answers for tags."""
+    """The links dialled, by address, and those accepted.
+
+    ``met`` is told of every peer whose hello came, ``find`` answers for tags.
+    """
 
     def __init__(
         self,
@@ -61,11 +77,12 @@ class Links:
         self._met = met
         self._find = find
         self._links: dict[Address, Link] = {}
-        self._dialling: dict[Address, list[_Waiting]] = {}
+        self._accepted: set[Link] = set()
+        self._dialling: dict[Address, _Dial] = {}
         self._nursery: trio.Nursery | None = None
 
     def __len__(self) -> int:
-        return len(self._links)
+        return len(self._links) + len(self._accepted)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the links until cancelled."""
@@ -90,37 +107,45 @@ class Links:
         if link is not None and not link.closed:
             link.subscribe(digest, provider.node, midstates(), sink)
             return
-        waiting = _Waiting(provider, digest, midstates, sink)
-        if address in self._dialling:
-            self._dialling[address].append(waiting)
-        elif self._nursery is None or len(self._links) + len(self._dialling) >= MOST:
+        dial = self._dial(address)
+        if dial is None:
             sink(PeerGone(provider.node, "no room for another link"))
         else:
-            self._dialling[address] = [waiting]
-            self._nursery.start_soon(self._dial, address)
+            dial.waiting.append(_Waiting(provider, digest, midstates, sink))
 
     def unsubscribe(self, provider: Provider, digest: Digest) -> None:
         """End a subscription, also one that waits for its link."""
         address = (provider.host, provider.port)
-        if address in self._dialling:
-            self._dialling[address] = [w for w in self._dialling[address] if w.digest != digest]
+        dial = self._dialling.get(address)
+        if dial is not None:
+            dial.waiting = [w for w in dial.waiting if w.digest != digest]
         link = self._links.get(address)
         if link is not None:
             link.unsubscribe(digest)
 
-    async def accept(self, stream: trio.abc.Stream) -> None:
-        """Serve a link that a peer opened, until it ends (the server gives the connection away)."""
+    async def accept(self, stream: trio.abc.Stream, host: str) -> None:
+        """Serve a link that a peer on ``host`` opened, until it ends (the server gives its stream away)."""
+        if len(self._accepted) >= MOST:
+            return
         async with trio.open_nursery() as nursery:
             try:
                 with trio.fail_after(DIAL_SECONDS):
-                    request = await trio_websocket.wrap_server_stream(nursery, stream)
+                    request = await trio_websocket.wrap_server_stream(
+                        nursery, stream, receive_buffer_size=RECEIVE_BYTES, max_message_size=MAX_MESSAGE
+                    )
                     websocket = await request.accept()
-            except (trio_websocket.HandshakeError, trio.TooSlowError, trio.BrokenResourceError):
-                nursery.cancel_scope.cancel()
-                return
-            host = _host(websocket)
-            try:
-                await self._serve(websocket, host, None)
+                link, theirs = await self._greet(websocket)
+                self._accepted.add(link)
+                try:
+                    if theirs.port:
+                        self._met(Provider(theirs.node, theirs.name, host, theirs.port))
+                    await link.run()
+                finally:
+                    self._accepted.discard(link)
+            except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
+                log.debug("peer did not link", host=host, cause=repr(error))
+            except (trio.TooSlowError, trio.BrokenResourceError) as error:
+                log.debug("peer did not link", host=host, cause=repr(error))
             except PeerError as error:
                 log.info("peer refused", peer=error.subject, cause=error.cause)
             nursery.cancel_scope.cancel()
@@ -136,16 +161,16 @@ class Links:
 
         async def reach(provider: Provider) -> None:
             address = (provider.host, provider.port)
-            if address not in self._links and address not in self._dialling and self._nursery is not None:
-                self._dialling[address] = []
-                await self._dial(address)
+            dial = self._dial(address)
+            if dial is not None:
+                await dial.done.wait()
             if address in self._links:
                 await ask(self._links[address])
 
         with trio.move_on_after(FIND_SECONDS):
             async with trio.open_nursery() as nursery:
                 linked = dict(self._links)
-                for link in linked.values():
+                for link in (*linked.values(), *self._accepted):
                     nursery.start_soon(ask, link)
                 for provider in static:
                     if (provider.host, provider.port) not in linked:
@@ -155,18 +180,29 @@ class Links:
 
     # ── one link ───────────────────────────────────────────────────────────────────────────────────
 
-    async def _dial(self, address: Address) -> None:
-        """Open a link and hand it over to a task of its own once both sides said hello."""
-        assert self._nursery is not None
-        try:
-            await self._nursery.start(self._dialled, address)
-        except PeerError as error:
-            for waiting in self._dialling.pop(address, ()):
-                waiting.sink(PeerGone(waiting.provider.node, str(error)))
+    def _dial(self, address: Address) -> _Dial | None:
+        """Have a link dialled, or join a dial under way; None where there is no room."""
+        dial = self._dialling.get(address)
+        if dial is None and self._nursery is not None and len(self._links) + len(self._dialling) < MOST:
+            dial = self._dialling[address] = _Dial()
+            self._nursery.start_soon(self._keep, address, dial)
+        return dial
 
-    async def _dialled(self, address: Address, *, task_status: trio.TaskStatus[None]) -> None:
-        """Be a link to ``address``; PeerError where it does not come about."""
+    async def _keep(self, address: Address, dial: _Dial) -> None:
+        """Be the link to an address, from the dial to its end. What goes wrong ends this link alone."""
         name = f"peer {address[0]}:{address[1]}"
+        reason = "this node stops"
+        try:
+            await self._linked(name, address, dial)
+        except PeerError as error:
+            reason = str(error)
+        except Exception:
+            log.exception("link broke", peer=name)
+            reason = f"{name}: the link broke"
+        finally:
+            self._came(address, dial, None, reason)
+
+    async def _linked(self, name: str, address: Address, dial: _Dial) -> None:
         stream = await _reach(name, address)
         failure: PeerError | None = None
         try:
@@ -178,10 +214,18 @@ class Links:
                             stream,
                             f"{address[0]}:{address[1]}",
                             PATH,
-                            receive_buffer_size=65536,
+                            receive_buffer_size=RECEIVE_BYTES,
                             max_message_size=MAX_MESSAGE,
                         )
-                    await self._serve(websocket, address[0], address, task_status=task_status)
+                    link, theirs = await self._greet(websocket)
+                    self._met(Provider(theirs.node, theirs.name, *address))
+                    self._links[address] = link
+                    try:
+                        self._came(address, dial, link)
+                        await link.run()
+                    finally:
+                        if self._links.get(address) is link:
+                            del self._links[address]
                 except PeerError as error:
                     failure = error
                 except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
@@ -195,32 +239,26 @@ class Links:
         if failure is not None:
             raise failure
 
-    async def _serve(
-        self,
-        websocket: trio_websocket.WebSocketConnection,
-        host: str,
-        dialled: Address | None,
-        *,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
+    def _came(self, address: Address, dial: _Dial, link: Link | None, reason: str = "") -> None:
+        """A dial ended: subscribe those who wait for the link, or tell them that there is none."""
+        if dial.done.is_set():
+            return
+        dial.done.set()
+        del self._dialling[address]
+        for waiting in dial.waiting:
+            if link is None:
+                waiting.sink(PeerGone(waiting.provider.node, reason))
+            else:
+                link.subscribe(waiting.digest, waiting.provider.node, waiting.midstates(), waiting.sink)
+
+    async def _greet(self, websocket: trio_websocket.WebSocketConnection) -> tuple[Link, PeerHello]:
+        """Exchange hellos; PeerError where the other side is banned, or none of us."""
         link = Link(websocket, self._hello, self._holdings, self._find)
         theirs = await link.greet()
         if self._reputation.banned(theirs.node, trio.current_time()):
             await websocket.aclose(1008, "banned")
             raise PeerError(f"peer {theirs.name}", "is banned")
-        address = dialled or (host, theirs.port)
-        mine = address not in self._links or self._links[address].closed
-        if mine and len(self._links) < MOST:
-            self._links[address] = link
-        self._met(Provider(theirs.node, theirs.name, host, theirs.port))
-        try:
-            for waiting in self._dialling.pop(address, ()) if dialled else ():
-                link.subscribe(waiting.digest, waiting.provider.node, waiting.midstates(), waiting.sink)
-            task_status.started()
-            await link.run()
-        finally:
-            if self._links.get(address) is link:
-                del self._links[address]
+        return link, theirs
 
 
 async def _reach(name: str, address: Address) -> trio.SocketStream:
@@ -230,8 +268,3 @@ async def _reach(name: str, address: Address) -> trio.SocketStream:
         except OSError as error:
             raise PeerError(name, f"could not be reached: {error}") from error
     raise PeerError(name, f"could not be reached within {DIAL_SECONDS:g} s")
-
-
-def _host(websocket: trio_websocket.WebSocketConnection) -> str:
-    remote = websocket.remote
-    return str(getattr(remote, "address", remote))

@@ -38,7 +38,8 @@ class Seeder:
     async def handle(self, request: Request) -> Response:
         """Answer one request of a peer."""
         if request.method == "GET" and request.path == PATH:
-            return Response(101, body=Takeover(self._links.accept))
+            host = request.peer.rpartition(":")[0].strip("[]")
+            return Response(101, body=Takeover(lambda stream: self._links.accept(stream, host)))
         if request.method != "GET" or not request.path.startswith(BLOBS):
             return _plain(404, "this is a peer port; the registry listens elsewhere")
         try:
