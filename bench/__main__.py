@@ -46,11 +46,16 @@ def main(short: bool, output: Path, only: tuple[str, ...], strict: bool) -> None
         samples=50 if short else 200,
     )
     figures: list[Figure] = []
+    failed: list[str] = []
     try:
         with rig.running():
             for name in only or SCENARIOS:
                 console.print(f"[dim]{name} …[/]")
-                figures += SCENARIOS[name](rig)
+                try:
+                    figures += SCENARIOS[name](rig)
+                except AssertionError as error:
+                    failed.append(name)
+                    console.print(f"{name} failed: {error}", markup=False, highlight=False)
     finally:
         kill_all()
         shutil.rmtree(directory, ignore_errors=True)
@@ -58,6 +63,8 @@ def main(short: bool, output: Path, only: tuple[str, ...], strict: bool) -> None
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(_report(rig, figures), indent=1))
     console.print(f"[dim]{output}[/]")
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
     if strict and any(figure.verdict.startswith("missed") for figure in figures):
         raise SystemExit(1)
 

@@ -54,6 +54,8 @@ class Figure:
             return ""
         if self.target.met(self.value):
             return "ok"
+        if not self.target.value:
+            return "missed"
         return f"missed by {abs(self.value / self.target.value - 1):.0%}"
 
     def as_json(self) -> dict[str, Any]:

@@ -1,13 +1,17 @@
-"""The real clients, each with roots, sockets and configuration of its own in a test's directory."""
+"""The real clients, each with roots, sockets and configuration of its own in a test's directory.
+
+A Unix socket's path is limited to 107 bytes: that directory must be short.
+"""
 
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.support.processes import Process, program, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ACCEPT_ANYTHING = '{"default":[{"type":"insecureAcceptAnything"}]}'
 
@@ -18,18 +22,15 @@ class Dockerd(Process):
     def __init__(self, directory: Path, *, name: str = "dockerd", mirrors: tuple[str, ...] = ()) -> None:
         home = directory / name
         home.mkdir(parents=True, exist_ok=True)
-        # A Unix socket's path is limited to 107 bytes, and pytest's directories are long.
-        self.socket = Path(f"/tmp/remora-{os.getpid()}-{name}.sock")
+        self.socket = directory / f"{name}.sock"
         config = home / "daemon.json"
         config.write_text(json.dumps({"registry-mirrors": [f"http://{m}" for m in mirrors]}))
-        exec_root = Path(f"/tmp/remora-{os.getpid()}-{name}")
         argv = [
-            *("dockerd", "--config-file", config, "--data-root", home / "data", "--exec-root", exec_root),
+            *("dockerd", "--config-file", config, "--data-root", home / "data", "--exec-root", home / "exec"),
             *("--pidfile", home / "pid", "--host", f"unix://{self.socket}", "--storage-driver", "vfs"),
             *("--iptables=false", "--ip6tables=false", "--bridge=none", "--max-download-attempts=2"),
         ]
         super().__init__(name, argv, directory)
-        self._exec_root = exec_root
         self._client_config = home / "client"
 
     def wait_ready(self) -> None:
@@ -38,12 +39,6 @@ class Dockerd(Process):
 
     def _answers(self) -> bool:
         return run([*self._docker(), "version"], check=False).returncode == 0
-
-    def stop(self, timeout: float = 30.0) -> int | None:
-        """End it and its containerd."""
-        code = super().stop(timeout)
-        run(["rm", "-rf", self._exec_root, self.socket], check=False)
-        return code
 
     def pull(self, image: str, *, platform: str = "") -> str:
         """Pull and return the digest that dockerd prints and keeps in ``RepoDigests``."""
@@ -75,7 +70,7 @@ class Containerd(Process):
         home = directory / name
         home.mkdir(parents=True, exist_ok=True)
         self.hosts = home / "hosts"
-        self.socket = Path(f"/tmp/remora-{os.getpid()}-{name}.sock")
+        self.socket = directory / f"{name}.sock"
         config = home / "config.toml"
         config.write_text(
             f'version = 2\nroot = "{home}/root"\nstate = "{home}/state"\n'
