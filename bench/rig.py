@@ -12,13 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.support.images import Content, Image, OciLayout
+from tests.support.images import MIB, Content, Image, OciLayout
 from tests.support.nodes import Node
 from tests.support.processes import Nginx, ProcessFailedError, program
 from tests.support.registry_origin import DockerRegistry
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+WARMER = 128 * MIB
 
 UPSTREAM = "origin.test"
 
@@ -35,6 +37,8 @@ class Rig:
     origin: DockerRegistry = field(init=False)
     nginx: Nginx = field(init=False)
     blob: Content = field(init=False)
+    warmer: Content = field(init=False)
+    """Another blob, which fresh processes get first: a node is a long-lived process."""
     _count: int = 0
 
     @contextmanager
@@ -42,16 +46,21 @@ class Rig:
         """Make the large blob, start origin and nginx, and give them the blob."""
         self.layout = OciLayout(self.directory / "layout")
         self.blob = self.layout.layer("large", self.size, seed=1)
+        self.warmer = self.layout.layer("warmer", WARMER, seed=2)
         self.origin = DockerRegistry(self.directory)
         self.nginx = Nginx(self.layout.root / "blobs" / "sha256", self.directory)
         with self.origin, self.nginx:
-            self.origin.push("app", self.layout.image([self.blob]), "1")
+            self.origin.push("app", self.layout.image([self.blob, self.warmer]), "1")
             yield
 
     @property
     def path(self) -> str:
         """The large blob at a registry."""
         return f"/v2/app/blobs/{self.blob.digest}"
+
+    def warm_up(self, address: str) -> None:
+        """Have a fresh registry or node get the other blob."""
+        curl(f"http://{address}/v2/app/blobs/{self.warmer.digest}", expected=self.warmer.size)
 
     @property
     def nginx_url(self) -> str:

@@ -56,12 +56,14 @@ def cold(rig: Rig) -> Iterator[Figure]:
     for turn in range(rig.repetitions):
         settle()
         with rig.node() as node:
+            rig.warm_up(node.registry)
             begun = node.cpu_seconds()
             ours.append(curl(f"http://{node.registry}{rig.path}", expected=rig.blob.size).rate)
             cpu.append((node.cpu_seconds() - begun) / (rig.blob.size / GB))
         settle()
         proxy = DockerRegistry(rig.directory, name=f"proxy-{turn}", remote=rig.origin.address)
         with proxy:
+            rig.warm_up(proxy.address)
             theirs.append(curl(f"http://{proxy.address}{rig.path}", expected=rig.blob.size).rate)
         shutil.rmtree(proxy.root)
     yield ratio(
@@ -89,17 +91,20 @@ def from_seeders(rig: Rig) -> Iterator[Figure]:
         seeders = [stack.enter_context(rig.node(tracker=tracker.url)) for _ in range(SEEDERS)]
         for seeder in seeders:
             curl(f"http://{seeder.registry}{rig.path}", expected=rig.blob.size)
+            rig.warm_up(seeder.registry)
         for turn in range(rig.repetitions + 1):
-            settle()
             with rig.node(tracker=tracker.url) as node:
+                rig.warm_up(node.registry)
+                settle()
+                stray = -node.received("origin")
                 before = [s.cpu_seconds() for s in seeders]
                 begun_cpu, begun = node.cpu_seconds(), time.perf_counter()
                 # The last byte is withheld until every link holds: it comes when all is on the disk.
                 curl(f"http://{node.registry}{rig.path}", expected=1, span=f"{rig.blob.size - 1}-")
-                wait_until("the whole blob", partial(_complete, node, rig.blob.size))
+                wait_until("the whole blob", partial(_complete, node, rig.blob.size + rig.warmer.size))
                 elapsed = time.perf_counter() - begun
                 used = node.cpu_seconds() - begun_cpu
-                stray = node.received("origin")
+                stray += node.received("origin")
                 given = sum(s.cpu_seconds() - b for s, b in zip(seeders, before, strict=True))
             settle()
             rate = curl(rig.nginx_url, expected=rig.blob.size, output=file).rate
@@ -154,6 +159,9 @@ def swarm(rig: Rig) -> Iterator[Figure]:
         with ExitStack() as stack:
             tracker = stack.enter_context(Tracker(rig.directory))
             nodes = [stack.enter_context(rig.node(tracker=tracker.url)) for _ in range(NODES)]
+            for node in nodes:
+                rig.warm_up(node.registry)
+            settle()
             rig.origin.traffic()
             runs = [CurlRun(f"http://{node.registry}{rig.path}") for node in nodes]
             times = [run.result(rig.blob.size).seconds for run in runs]
