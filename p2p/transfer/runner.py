@@ -104,7 +104,7 @@ class Runner:
         """Whether a client may have a chunk now."""
         if self.proven:
             return True
-        return self._parts.stream and self.swarm.readable(index)
+        return self._parts.stream and self.swarm.settings.links and self.swarm.readable(index)
 
     def post(self, event: ev.Event) -> None:
         """Tell the swarm of an event and perform what it answers; from the trio loop, never blocks.

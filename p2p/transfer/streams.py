@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm.chunks import Layout
-from p2p.errors import OriginProtocolError
+from p2p.errors import OriginProtocolError, VerificationError
 from p2p.net.message import FileSpan
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from p2p.core.oci.digest import Digest
+    from p2p.core.swarm.midstates import Midstates
     from p2p.origin.api import Origin
     from p2p.transfer.api import Wanted
     from p2p.transfer.runner import Runner
@@ -36,6 +38,21 @@ class StoredStream:
             yield FileSpan(self._fd, start, stop - start)
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Chunks ``[first, stop)`` were given to a reader while this list was the adopted one."""
+
+    first: int
+    stop: int
+    midstates: Midstates
+
+    def contradicts(self, now: Midstates) -> bool:
+        """Whether a list says of any of these chunks that they end, or begin, in another state."""
+        start, stop = max(0, self.first - 1) * now.width, self.stop * now.width
+        before, after = self.midstates.states[start:stop], now.states[start:stop]
+        return not (before.startswith(after) or after.startswith(before))
+
+
 class SwarmStream:
     """A blob that is still arriving. Made while its partial blob is open; ``close`` when done."""
 
@@ -49,6 +66,8 @@ class SwarmStream:
         self._layout = runner.layout
         # Of our own, and from now on: the swarm's is closed, and its number used again, when the swarm ends.
         self._fd = os.dup(runner.partial.fd)
+        self._given: list[_Given] = []
+        self._checked = runner.partial.midstates
 
     async def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
         """Yield the range in order as its chunks become readable."""
@@ -58,6 +77,7 @@ class SwarmStream:
         while position < stop:
             if runner.error is not None:
                 raise runner.error
+            self._check()
             index = position // layout.chunk
             end = index
             while end < layout.count and layout.offset(end) < position + SPAN and runner.readable(end):
@@ -66,9 +86,28 @@ class SwarmStream:
                 await runner.changed()
                 continue
             upto = min(layout.offset(end), stop)
+            self._given.append(_Given(index, end, self._checked))
             yield FileSpan(self._fd, position, upto - position)
             position = upto
             runner.moved(self._reader, position)
+
+    def _check(self) -> None:
+        """VerificationError where bytes that were given do not hold under the list of now.
+
+        A list that still grows can't be held against the digest, so that a liar's may let wrong bytes
+        through. The last chunk waits for the proven list, and its reader is cut here.
+        """
+        assert self._runner.partial is not None
+        midstates = self._runner.partial.midstates
+        if midstates is self._checked:
+            return
+        if not midstates.states.startswith(self._checked.states) and any(
+            given.contradicts(midstates) for given in self._given
+        ):
+            raise VerificationError(
+                str(self.digest), "a peer's false midstates had let wrong bytes through", "Ask again."
+            )
+        self._checked = midstates
 
     def close(self) -> None:
         """Let the file go."""

@@ -13,15 +13,15 @@ from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MAX_BLOB, Layout
+from p2p.core.swarm.dispute import Dispute
 from p2p.core.swarm.lists import Lists
 from p2p.core.swarm.members import Members
-from p2p.core.swarm.midstates import Midstates
 from p2p.core.swarm.origin import OriginTurn
 from p2p.core.swarm.patience import Patience
 from p2p.core.swarm.readers import Readers
 from p2p.core.swarm.requests import Requests
 from p2p.core.swarm.schedule import Schedule
-from p2p.errors import PeerError
+from p2p.errors import OriginProtocolError, PeerError
 
 if TYPE_CHECKING:
     from p2p.core.swarm.peer import Peer
@@ -53,14 +53,14 @@ class Swarm:
         self.have: Bitfield | None = None
         self.lists = Lists(digest.algorithm, links=settings.links)
         self.requests = Requests()
-        self._out: list[act.Action] = []
-        self.members = Members(node, settings.peers, reputation, self.requests, self._out)
+        self.out: list[act.Action] = []
+        self.members = Members(node, settings.peers, reputation, self.requests, self.out)
         self.peers = self.members.peers
         self.readers = Readers()
         self.turn = OriginTurn(allowed=origin)
         self.closed = False
         self.over = False
-        self.relinking = False
+        self.dispute = Dispute(self)
         self.credit = 4
         self.hedges = 0
         self.patience = Patience()
@@ -73,7 +73,7 @@ class Swarm:
         self.patience.progress = now
         self.readers.lonely = None if self.readers.active else now
         if self.layout is not None:
-            self._out.append(act.Prepare(self.layout.size))
+            self.out.append(act.Prepare(self.layout.size))
         self._seek(now)
         return self._drain()
 
@@ -91,8 +91,13 @@ class Swarm:
         if self.over:
             return None
         times = [self.readers.ends(self.settings.grace)]
-        if not self.relinking:
-            times += (self._schedule.next_late(), self.turn.deadline, self._stuck_at())
+        if not self.dispute.relinking:
+            times += (
+                self._schedule.next_late(),
+                self.turn.deadline,
+                self.dispute.deadline,
+                self._stuck_at(),
+            )
         return min((at for at in times if at is not None), default=None)
 
     # ── what others may ask ────────────────────────────────────────────────────────────────────────
@@ -115,7 +120,10 @@ class Swarm:
             return True
         if self.have is None or self.layout is None or index == self.layout.last:
             return False
-        return index in self.have and not self.disputed
+        # A full list can be held against the digest by its last link, and is first: the simplest lie ends
+        # there. One that still grows can't be; what it let through is held against the proven one later.
+        untried = not self.lists.own and self.lists.adopted.full(self.layout.count) and not self.anchored
+        return index in self.have and not self.disputed and not untried
 
     @property
     def link_bits(self) -> int:
@@ -125,13 +133,13 @@ class Swarm:
 
     def offered_by(self, peer: Peer) -> int:
         """Chunks that a peer holds and whose links it commits to, as bits."""
-        if peer.have is None or peer.dissent:
+        if peer.have is None or peer.dissent or peer.doubt is not None:
             return 0
         return peer.have.bits & self.lists.known(peer.length, peer.have.count)
 
     def emit(self, action: act.Action) -> None:
         """Add an action (for the policies that this swarm is made of)."""
-        self._out.append(action)
+        self.out.append(action)
 
     # ── events ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -154,14 +162,14 @@ class Swarm:
             case ev.Planned():
                 self._planned(event, now)
             case ev.LeaseLost(epoch=epoch):
-                self.turn.lost(epoch, self._out)
+                self.turn.lost(epoch, self.out)
             case ev.Prepared():
                 self._prepared(event, now)
             case ev.Relinked(have=have):
                 assert self.layout is not None
                 self.have = Bitfield.from_bytes(self.layout.count, have)
-                self.relinking = False
-                self._out.append(act.Adopt(self.lists.adopted))  # it may have grown meanwhile
+                self.dispute.relinking = False
+                self.out.append(act.Adopt(self.lists.adopted))  # it may have grown meanwhile
                 self.patience.progress = now
             case ev.ReaderJoined() | ev.ReaderMoved() | ev.ReaderLeft():
                 self.readers.handle(event, now)
@@ -171,7 +179,8 @@ class Swarm:
             case ev.OriginAppended():
                 self._origin_appended(event, now)
             case ev.OriginMismatch():
-                self._origin_mismatch()
+                self.turn.ended()
+                self.dispute.contradicted()
             case ev.OriginFailed():
                 self._origin_failed(event, now)
             case ev.StoreFailed(error=error):
@@ -182,21 +191,21 @@ class Swarm:
     def _planned(self, event: ev.Planned, now: float) -> None:
         if event.size and self.layout is None:
             self._sized(event.size)
-        self.turn.planned(event, self._out)
+        self.turn.planned(event, self.out)
         self.members.planned(event.providers, self.layout, now)
 
     def _sized(self, size: int) -> None:
         if self.layout is None and size <= MAX_BLOB:
             self.layout = Layout(size)
-            self._out.append(act.Prepare(size))
+            self.out.append(act.Prepare(size))
 
     def _prepared(self, event: ev.Prepared, now: float) -> None:
         assert self.layout is not None
         self.have = Bitfield.from_bytes(self.layout.count, event.have)
         if self.lists.resume(event.midstates, self.peers.values()):
-            self._out.append(act.Adopt(self.lists.adopted))
+            self.out.append(act.Adopt(self.lists.adopted))
         if self.have.bits:
-            self._out.append(act.Advance(tuple(self.have)))
+            self.out.append(act.Advance(tuple(self.have)))
         self.patience.progress = now
 
     def _peer_state(self, event: ev.PeerState, now: float) -> None:
@@ -220,8 +229,9 @@ class Swarm:
         except ValueError as error:
             self.members.drop(event.peer, now, reason=str(error))
             return
-        if extended and self.have is not None and not self.relinking:
-            self._out.append(act.Adopt(self.lists.adopted))
+        self.dispute.told(peer, event.start)
+        if extended and self.have is not None and not self.dispute.relinking:
+            self.out.append(act.Adopt(self.lists.adopted))
         if extended:
             self.patience.progress = now
 
@@ -236,12 +246,12 @@ class Swarm:
             if held and self.have.add(index):
                 fresh.append(index)
             elif not held:
-                self._refused(peer, index, now)
-                if self.relinking or self.over:
+                self.dispute.refused(peer, index, now)
+                if self.dispute.relinking or self.over:
                     return
         if event.last:
             self.requests.end(event.request)
-            self.requests.timed(event.seconds)
+            self.requests.timed(event.seconds, pending.count)
             if peer is not None:
                 peer.requests -= 1
                 peer.measured(self.layout.length(pending.first, pending.count), event.seconds)
@@ -249,28 +259,16 @@ class Swarm:
             return
         if peer is not None:
             peer.chunks += len(fresh)
-            peer.unmet = 0
+            peer.unmet = peer.overtaken = 0
         self.credit += len(fresh)
         self.patience.progress = now
         self.turn.progressed()
-        self._out.append(act.Advance(tuple(fresh)))
+        self.out.append(act.Advance(tuple(fresh)))
         for index in fresh:
             for other in tuple(self.requests.by_chunk.get(index, ())):
-                if all(i in self.have for i in self.requests.pending[other].missing):
-                    self.members.cancel(other)
-
-    def _refused(self, peer: Peer | None, index: int, now: float) -> None:
-        """Count a chunk that failed against the list that its sender commits to.
-
-        A peer is guilty by that alone: an honest one holds no chunk whose link does not hold. Two peers
-        with the same wrong bytes prove nothing against the list, they may be one. The origin does.
-        """
-        if peer is not None:
-            self.members.accuse(peer, "a chunk that fails against its own list", index, now)
-        elif self.lists.own:
-            self._origin_mismatch()
-        else:
-            self._change_list(fell=True)
+                pending = self.requests.pending.get(other)
+                if pending is not None and all(i in self.have for i in pending.missing):
+                    self.members.overtaken(pending, now)
 
     def _request_failed(self, event: ev.RequestFailed, now: float) -> None:
         pending = self.requests.end(event.request)
@@ -287,44 +285,24 @@ class Swarm:
         fresh = tuple(i for i in range(event.first, event.first + event.count) if self.have.add(i))
         self.patience.progress = now
         self.turn.progressed()
-        for name in tuple(self.peers):
-            peer = self.peers[name]
-            if peer.dissent and peer.states is not None:
-                self.lists.compare(peer, peer.states)
+        self.lists.compare_again(self.peers.values())
         if fresh:
-            self._out.append(act.Advance(fresh))
+            self.out.append(act.Advance(fresh))
 
-    def _origin_mismatch(self) -> None:
-        self.turn.streaming = False
-        if self.lists.own:
-            error = PeerError(
-                str(self.digest),
-                "the origin's content does not have this digest",
-                "The image is damaged upstream; nothing was kept.",
-            )
-            self._out.append(act.CloseOrigin(self.turn.epoch, done=False))
-            self._fail(error, discard=True)
-        else:
-            self._change_list(fell=True)
+    def damaged(self) -> None:
+        """The origin's bytes, from the first one on, do not have the digest."""
+        error = PeerError(
+            str(self.digest),
+            "the origin's content does not have this digest",
+            "The image is damaged upstream; nothing was kept.",
+        )
+        self._fail(error, discard=True)
 
     def _origin_failed(self, event: ev.OriginFailed, now: float) -> None:
-        self.turn.failed(event, now, self._out)
+        self.turn.failed(event, now, self.out)
         held = self.have.bits if self.have is not None else 0
         if self.turn.given_up is not None and not self.turn.held_elsewhere and not self.members.offer(held):
             self._fail(self.turn.given_up)
-
-    # ── lists ──────────────────────────────────────────────────────────────────────────────────────
-
-    def _change_list(self, *, fell: bool) -> None:
-        """Go by another list; ``fell``: the present one is proven false."""
-        best = self.lists.best_dissent(self.peers.values())
-        to = best[0] if best is not None else Midstates(self.digest.algorithm)
-        self.turn.interrupt(self._out)
-        self.members.cancel_all()
-        self.lists.change(to, self.peers.values(), fell=fell)
-        self.relinking = True
-        self.credit = 4
-        self._out.append(act.Relink(self.lists.adopted))
 
     # ── after every event ──────────────────────────────────────────────────────────────────────────
 
@@ -334,10 +312,7 @@ class Swarm:
         if self.readers.expired(self.settings.grace, now):
             self._end(act.Dissolve())
             return
-        if self.relinking:
-            return
-        if self.have is not None and not self.turn.streaming and self.lists.outvoted(self.peers.values()):
-            self._change_list(fell=False)
+        if self.dispute.relinking or self.dispute.settle(now):
             return
         self.members.count_rarity()
         if self.have is not None:
@@ -352,20 +327,20 @@ class Swarm:
             return False
         self.closed = self.over = True
         self.members.cancel_all()
-        self.turn.finish(self._out)
+        self.turn.finish(self.out)
         self.members.accuse_false(self.lists.adopted)
         self.members.unlink_all("complete")
-        self._out.append(act.Finish())
+        self.out.append(act.Finish())
         return True
 
     def _seek(self, now: float) -> None:
         self.patience.sought = now
         lease = self.turn.allowed and self.turn.given_up is None
-        self._out.append(act.Seek(lease, self.members.unreachable(now)))
+        self.out.append(act.Seek(lease, self.members.unreachable(now)))
 
     def _stuck_at(self) -> float | None:
         """When it is time to ask discovery again, or to lose patience."""
-        if self.turn.streaming or self.turn.granted:
+        if self.turn.streaming or (self.turn.granted and self.turn.exclusive):
             return None
         return self.patience.due(alone=self._alone)
 
@@ -378,6 +353,8 @@ class Swarm:
         if at is None or now < at:
             return
         if not self.patience.over(now):
+            if self.patience.stalled(now):
+                self.dispute.stuck(now)
             self._seek(now)
             return
         self.patience.progress = now
@@ -394,11 +371,11 @@ class Swarm:
 
     def _end(self, action: act.Action) -> None:
         self.members.unlink_all("nobody reads it")
-        self.turn.abandon(self._out)
+        self.turn.abandon(self.out)
         self.over = True
-        self._out.append(action)
+        self.out.append(action)
 
     def _drain(self) -> list[act.Action]:
-        out = self._out.copy()
-        self._out.clear()
+        out = self.out.copy()
+        self.out.clear()
         return out
