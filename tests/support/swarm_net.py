@@ -51,14 +51,21 @@ class Blob:
 
 @dataclass
 class Seeder:
-    """A peer without a swarm of its own: honest or not."""
+    """A peer without a swarm of its own: honest or not.
+
+    ``unmet``: it answers that it has nothing of what it claims. ``slow``: times a request takes as long.
+    ``size``: what it says the blob's size is. ``midstates`` None: it never sends a list.
+    """
 
     blob: Blob
     chunks: list
-    midstates: Midstates
+    midstates: Midstates | None
     have: set
     mute: bool = False
     complete: bool = True
+    unmet: bool = False
+    slow: float = 1.0
+    size: int = 0
 
 
 @dataclass
@@ -76,6 +83,10 @@ class Node:
     accused: list = field(default_factory=list)
     cancelled: set = field(default_factory=set)
     reputation: Reputation = None
+    armed: float | None = None
+    spins: int = 0
+    began: float = 0.0
+    ended: float | None = None
 
 
 class Net:
@@ -90,6 +101,8 @@ class Net:
         self.egress = 0
         self.lease_at = 0.0
         self.bad = 0
+        self.expected = 0
+        """Nodes that are still to come, or to come back."""
 
     def at(self, delay, call, *args):
         self.order += 1
@@ -108,7 +121,7 @@ class Net:
             reputation=reputation,
             size=self.blob.size if size is None else size,
         )
-        node = self.nodes[name] = Node(name, swarm, reputation=reputation)
+        node = self.nodes[name] = Node(name, swarm, reputation=reputation, began=self.now)
         node.chunks = {i: self.blob.chunks[i] for i in have}
         node.midstates = midstates or Midstates("sha256")
         self.perform(node, swarm.start(self.now))
@@ -130,17 +143,25 @@ class Net:
         if node is not None:
             node.alive = False
         for other in self.nodes.values():
+            other.watchers.pop(name, None)
             if name in other.linked:
                 other.linked.discard(name)
                 self.at(self.latency, self.post, other, ev.PeerGone(name, "killed"))
         if self.lease == name:
             self.at(0.1, self.regrant)
 
+    def restart(self, name):
+        """A node that was killed is back, with the chunks and the list that its disk holds."""
+        old = self.nodes[name]
+        assert not old.alive
+        self.add(name, have=old.chunks, midstates=old.midstates)
+
     def run(self, until=600.0):
+        """Go on until every node has ended (and nobody is to come back), or the time is over."""
         while self.heap and self.now < until:
             self.now, _, call, args = heapq.heappop(self.heap)
             call(*args)
-            if all(n.done or n.failed or not n.alive for n in self.nodes.values()):
+            if not self.expected and all(n.done or n.failed or not n.alive for n in self.nodes.values()):
                 break
         return self
 
@@ -155,20 +176,20 @@ class Net:
         if due is None or node.done:
             return
         # A deadline that its own tick does not move is a shell that spins.
-        node.spins = getattr(node, "spins", 0) + 1 if due <= self.now else 0
+        node.spins = node.spins + 1 if due <= self.now else 0
         assert node.spins < 20, f"deadline {due} stays at {self.now}"
-        if due != getattr(node, "armed", None):
+        if due != node.armed:
             node.armed = due
             self.at(max(0.0, due - self.now), self.tick, node, due)
 
     def tick(self, node, due):
-        if getattr(node, "armed", None) == due:
+        if node.armed == due:
             node.armed = None
             self.post(node, ev.Tick())
 
     def check(self, node):
         swarm = node.swarm
-        if swarm.have is None or swarm.relinking or swarm.over:
+        if swarm.have is None or swarm.dispute.relinking or swarm.over:
             return
         assert set(swarm.have) == set(node.chunks), "the machine and the disk agree"
         for requests in swarm.requests.by_chunk.values():
@@ -246,22 +267,27 @@ class Net:
             seeder = self.seeders[name]
             node.linked.add(name)
             have = Bitfield(self.blob.count, seeder.have)
-            self.post(node, ev.PeerState(name, self.blob.size, seeder.complete, have.to_bytes()))
-            self.post(node, ev.PeerMidstates(name, 0, seeder.midstates.states, seeder.midstates.list_id()))
+            size = seeder.size or self.blob.size
+            self.post(node, ev.PeerState(name, size, seeder.complete, have.to_bytes()))
+            if seeder.midstates is not None:
+                states = seeder.midstates.states
+                self.post(node, ev.PeerMidstates(name, 0, states, seeder.midstates.list_id()))
         elif name in self.nodes and self.nodes[name].alive:
             node.linked.add(name)
             other = self.nodes[name]
-            other.watchers[node.name] = [0, None]
-            self.push(other, node, first=True)
+            other.watchers[node.name] = [0, None, None]
+            self.push(other, node)
         else:
             self.post(node, ev.PeerGone(name, "refused"))
 
-    def push(self, source, to, *, first=False):
+    def push(self, source, to):
+        """Tell a watcher what changed, as ``p2p.transfer.link`` does: the state, then the list."""
         seen = source.watchers.get(to.name)
-        if seen is None or not to.alive:
+        if seen is None or not to.alive or not source.alive:
             return
         bits = Bitfield(self.blob.count, source.chunks)
-        if first:
+        if seen[2] != source.done:
+            seen[2] = source.done
             self.post(to, ev.PeerState(source.name, self.blob.size, source.done, bits.to_bytes()))
         else:
             new = bits.bits & ~seen[0]
@@ -287,6 +313,9 @@ class Net:
 
     def do_request(self, node, action):
         duration = action.count / self.rate * self.rng.uniform(0.5, 1.5) + 2 * self.latency
+        seeder = self.seeders.get(action.provider.node) if action.provider is not None else None
+        if seeder is not None:
+            duration *= seeder.slow
         self.at(duration, self.answer, node, action, self.now, node.midstates)
 
     def answer(self, node, action, sent, _list):
@@ -306,6 +335,9 @@ class Net:
             seeder, other = self.seeders.get(name), self.nodes.get(name)
             if seeder is not None and seeder.mute:
                 self.at(3.0, self.post, node, ev.RequestFailed(action.request, "stalled", stalled=True))
+                return
+            if seeder is not None and seeder.unmet:
+                self.post(node, ev.RequestFailed(action.request, "unmet", unmet=True))
                 return
             if seeder is not None:
                 data = [seeder.chunks[i] for i in chunks]
@@ -394,9 +426,8 @@ class Net:
 
     def do_finish(self, node, action):
         node.done = True
+        node.ended = self.now
         self.changed(node)
-        for other in list(node.watchers):
-            self.at(2 * self.latency, self.push, node, self.nodes[other])
         if self.lease == node.name:
             self.lease = None
         self.replan()

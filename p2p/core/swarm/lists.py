@@ -26,8 +26,11 @@ class Lists:
         self._links = links
         self.adopted = Midstates(algorithm)
         self.own = True
+        self.firm = False
+        """Nobody else's states extend ours: those that we went by were false."""
         self.fallen: list[bytes] = []
-        """Ids of lists that were proven false."""
+        """The states of lists that were proven false: so is every list that begins with them."""
+        self._aside: list[bytes] = []
 
     def offered(self, peer: Peer, start: int, states: bytes, list_id: bytes) -> bool:
         """Take a peer's states from ``start`` on; True where they extended the adopted list.
@@ -35,7 +38,7 @@ class Lists:
         ValueError where they do not follow what the peer sent before, are cut, or are not the list that
         the peer commits to (ours may have changed since it was told where ours ends).
         """
-        base = peer.states if peer.dissent and peer.states is not None else self.adopted.prefix(peer.length)
+        base = peer.states if peer.states is not None else self.adopted.prefix(peer.length)
         if start > base.length and start <= self.adopted.length and not peer.dissent:
             # The subscription said which list we have; the peer starts where both agree.
             base = self.adopted.prefix(start)
@@ -46,18 +49,24 @@ class Lists:
 
     def compare(self, peer: Peer, theirs: Midstates) -> bool:
         """Enter a peer's list; True where it extended the adopted one."""
-        if not theirs.agrees(self.adopted):
+        if not theirs.agrees(self.adopted) or self._fell(theirs):
             peer.dissent, peer.states, peer.length = True, theirs, 0
             return False
-        if self._fell(theirs):
-            peer.dissent, peer.states, peer.length = True, theirs, 0
+        longer = theirs.length > self.adopted.length
+        if longer and self.firm:
+            peer.dissent, peer.states, peer.length = False, theirs, self.adopted.length
             return False
         peer.dissent, peer.states, peer.length = False, None, theirs.length
-        if theirs.length <= self.adopted.length:
-            return False
-        self.adopted = theirs
-        self.own = False
-        return True
+        if longer:
+            self.adopted = theirs
+            self.own = False
+        return longer
+
+    def compare_again(self, peers: Iterable[Peer]) -> None:
+        """Our list changed: peers whose list is not ours may agree with it now, or no longer."""
+        for peer in peers:
+            if peer.states is not None:
+                self.compare(peer, peer.states)
 
     def resume(self, stored: Midstates, peers: Iterable[Peer]) -> bool:
         """Go on from the list on disk; True where peers had offered a longer one that agrees with it."""
@@ -75,12 +84,21 @@ class Lists:
     def change(self, to: Midstates, peers: Iterable[Peer], *, fell: bool) -> None:
         """Go by another list; ``fell``: the present one is proven false."""
         if fell and self.adopted.length:
-            self.fallen.append(self.adopted.list_id())
+            self.fallen.append(self.adopted.states)
         old, self.adopted = self.adopted, to
         self.own = to.length == 0
+        self.firm = fell and self.own
         for peer in peers:
-            theirs = peer.states if peer.dissent and peer.states is not None else old.prefix(peer.length)
-            self.compare(peer, theirs)
+            self.compare(peer, peer.states if peer.states is not None else old.prefix(peer.length))
+
+    def soften(self, peers: Iterable[Peer]) -> None:
+        """Let peers extend our list again."""
+        self.firm = False
+        self.compare_again(peers)
+
+    def set_aside(self) -> None:
+        """The adopted list brings nothing: it is not gone by again, unless it has grown."""
+        self._aside.append(self.adopted.states)
 
     def known(self, length: int, count: int) -> int:
         """Chunks of a blob of ``count`` whose links a list of ``length`` states knows, as bits."""
@@ -93,25 +111,27 @@ class Lists:
         if self.own:
             return False
         known = list(peers)
-        best = self.best_dissent(known)
-        behind = sum(1 for peer in known if not peer.dissent and peer.length)
-        return best is not None and best[1] > behind
+        votes = max(self._dissent(known).values(), default=0)
+        return votes > sum(1 for peer in known if not peer.dissent and peer.length)
 
-    def best_dissent(self, peers: Iterable[Peer]) -> tuple[Midstates, int] | None:
-        """Give the dissenting list with the most peers behind it, and their number."""
-        groups: dict[bytes, tuple[Midstates, int]] = {}
+    def best_dissent(self, peers: Iterable[Peer], last: int) -> Midstates | None:
+        """Give the dissenting list to try first, for a blob whose last chunk is ``last``.
+
+        One that is full gives itself away if it is false; else the one with the most peers behind it.
+        """
+        groups = self._dissent(peers)
+        return max(groups, key=lambda one: (one.length == last, groups[one], one.length), default=None)
+
+    def _dissent(self, peers: Iterable[Peer]) -> dict[Midstates, int]:
+        groups: dict[Midstates, int] = {}
         for peer in peers:
-            if (
-                peer.dissent
-                and peer.states is not None
-                and peer.states.length
-                and not self._fell(peer.states)
-            ):
-                key = peer.states.states
-                groups[key] = (peer.states, groups[key][1] + 1 if key in groups else 1)
-        if not groups:
-            return None
-        return max(groups.values(), key=lambda group: (group[1], group[0].length))
+            states = peer.states
+            if peer.dissent and states is not None and states.length and self._eligible(states):
+                groups[states] = groups.get(states, 0) + 1
+        return groups
+
+    def _eligible(self, theirs: Midstates) -> bool:
+        return not self._fell(theirs) and not any(one.startswith(theirs.states) for one in self._aside)
 
     def _fell(self, theirs: Midstates) -> bool:
-        return bool(self.fallen) and theirs.length > 0 and theirs.list_id() in self.fallen
+        return any(theirs.states.startswith(one) for one in self.fallen)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from p2p.core.swarm import actions as act
 from p2p.core.swarm.bitfield import Bitfield
-from p2p.core.swarm.peer import UNMET_LIMIT, Peer
+from p2p.core.swarm.peer import OVERTAKEN_LIMIT, UNMET_LIMIT, Peer
 from p2p.core.swarm.picker import Rarity
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from p2p.core.wire.common import Provider
 
 RETRY_PEER = 5.0
-"""Seconds before a peer that failed is linked again."""
+"""Seconds before a peer that failed is linked again; twice as many each time."""
+
+MOST_RETRY = 80.0
 
 
 class Members:
@@ -35,12 +37,12 @@ class Members:
         self._requests = requests
         self._out = out
         self._failed: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
         self._stale = False
 
     def unreachable(self, now: float) -> frozenset[str]:
         """Those that failed lately."""
-        self._failed = {name: at for name, at in self._failed.items() if at > now}
-        return frozenset(self._failed)
+        return frozenset(name for name, at in self._failed.items() if at > now)
 
     def planned(self, providers: tuple[Provider, ...], layout: Layout | None, now: float) -> None:
         """Meet the providers that are new, in their order, while there is room."""
@@ -129,7 +131,7 @@ class Members:
         false list may be deceived itself.
         """
         for peer in self.peers.values():
-            if peer.dissent and peer.complete and peer.states is not None and not peer.states.agrees(proven):
+            if peer.dissent and peer.vouched and peer.states is not None and not peer.states.agrees(proven):
                 self._out.append(act.Accuse(peer.provider, "a false midstate list", -1))
 
     def drop(self, name: str, now: float, *, reason: str = "", gone: bool = False) -> None:
@@ -137,17 +139,32 @@ class Members:
         peer = self.peers.pop(name, None)
         if peer is None:
             return
-        for request in [r.request for r in self._requests.pending.values() if r.peer == name]:
-            self.cancel(request)
+        self.cancel_from(name)
         if not gone and not peer.direct:
             self._out.append(act.Unlink(peer.provider, reason))
-        self._failed[name] = now + RETRY_PEER
+        failures = self._failures[name] = self._failures.get(name, 0) + 1
+        self._failed[name] = now + min(MOST_RETRY, RETRY_PEER * 2 ** (failures - 1))
         self._stale = True
 
     def unlink_all(self, reason: str) -> None:
         """Let all go."""
         self._out.extend(act.Unlink(p.provider, reason) for p in self.peers.values() if not p.direct)
         self.peers.clear()
+
+    def overtaken(self, pending: Pending, now: float) -> None:
+        """Others answered all that a request asks for: drop it, and a peer that is late again and again."""
+        self.cancel(pending.request)
+        peer = self.peers.get(pending.peer)
+        if peer is None or not pending.late:
+            return
+        peer.overtaken += 1
+        if peer.overtaken >= OVERTAKEN_LIMIT:
+            self.drop(pending.peer, now, reason="slow: others answered sooner")
+
+    def cancel_from(self, name: str) -> None:
+        """Drop every request to one peer."""
+        for request in [r.request for r in self._requests.pending.values() if r.peer == name]:
+            self.cancel(request)
 
     def cancel(self, request: int) -> None:
         """Drop a request."""

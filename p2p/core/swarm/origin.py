@@ -114,6 +114,10 @@ class OriginTurn:
                 return
         self._fill_holes(swarm, now)
 
+    def ended(self) -> None:
+        """The stream came to its end."""
+        self.streaming = False
+
     def finish(self, out: list[act.Action]) -> None:
         """Every link holds."""
         if self.granted or self.streaming:
@@ -139,7 +143,7 @@ class OriginTurn:
 
     def _peers_help(self, swarm: Swarm) -> bool:
         """Whether a claim without a tracker can wait: a peer has something that is missing here."""
-        if swarm.layout is None or swarm.have is None:
+        if swarm.layout is None or swarm.have is None or swarm.lists.firm:
             return False
         missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
         helpers = (peer for peer in swarm.peers.values() if peer.have is not None and not peer.dissent)

@@ -31,6 +31,10 @@ class Patience:
             wait = self.progress + PATIENCE
         return max(wait, self.sought + SEEK_EVERY)
 
+    def stalled(self, now: float) -> bool:
+        """Whether nothing came for a while."""
+        return now >= self.progress + STALL
+
     def over(self, now: float) -> bool:
         """Whether it has taken too long."""
         return now >= self.progress + PATIENCE

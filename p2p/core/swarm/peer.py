@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 UNMET_LIMIT = 2
 """Claims that a peer may fail to meet before it is left alone."""
 
+OVERTAKEN_LIMIT = 2
+"""Requests in a row that others answer sooner before a slow peer is left alone."""
+
+RUN_SECONDS = 1.0
+"""One request should not take a peer longer than this."""
+
 TARGET_SECONDS = 0.25
 """A peer's requests under way should keep it busy for about so long (bandwidth × delay, generously)."""
 
@@ -21,8 +27,9 @@ TARGET_SECONDS = 0.25
 class Peer:
     """One linked provider.
 
-    ``have`` is None until its first state. ``length`` states of its list agree with ours; ``dissent`` is
-    its list where it disagrees. ``rate`` bytes a second, smoothed, 0 before the first answer.
+    ``have`` is None until its first state. ``length`` states of its list agree with ours; ``states`` is its
+    list where it is no part of ours: it goes on behind ours, or it disagrees (``dissent``). ``rate`` bytes
+    a second, smoothed, 0 before the first answer.
     """
 
     provider: Provider
@@ -36,6 +43,13 @@ class Peer:
     rate: float = 0.0
     unmet: int = 0
     chunks: int = 0
+    vouched: bool = False
+    """It sent its list after it said that it has everything: it has proven this list, or it lies."""
+    doubt: tuple[int, float] | None = None
+    """A chunk of it that failed, and until when it may say that its list has changed; not asked meanwhile."""
+    doubts: int = 0
+    overtaken: int = 0
+    """Requests in a row that were late, and that another peer answered."""
     direct: bool = False
     """Not linked: a one-chunk blob is asked for at once."""
 
@@ -49,3 +63,7 @@ class Peer:
         if not self.rate:
             return 2
         return max(2, min(4, int(self.rate * TARGET_SECONDS / max(run, 1))))
+
+    def run(self, chunk: int, most: int) -> int:
+        """How many chunks of ``chunk`` bytes to ask for with one request, 1 to ``most``; 1 while untried."""
+        return max(1, min(most, int(self.rate * RUN_SECONDS) // chunk))

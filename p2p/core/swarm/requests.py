@@ -23,6 +23,7 @@ class Pending:
     sent: float
     late_at: float
     taken: int = 0
+    late: bool = False
 
     @property
     def missing(self) -> range:
@@ -43,7 +44,7 @@ class Requests:
 
     def add(self, peer: str, first: int, count: int, now: float) -> Pending:
         """Enter a request."""
-        pending = Pending(self._next, peer, first, count, now, now + self.hedge_after())
+        pending = Pending(self._next, peer, first, count, now, now + self.hedge_after(count))
         self._next += 1
         self.pending[pending.request] = pending
         for index in pending.missing:
@@ -68,18 +69,18 @@ class Requests:
                 self._forget(index, request)
         return pending
 
-    def timed(self, seconds: float) -> None:
-        """Count a request's time."""
-        self._times.append(seconds)
+    def timed(self, seconds: float, count: int) -> None:
+        """Count the time of a request for ``count`` chunks."""
+        self._times.append(seconds / count)
         if len(self._times) > SAMPLES:
             del self._times[0]
 
-    def hedge_after(self) -> float:
-        """Seconds after which a request is late: twice the 95th percentile of the recent ones."""
+    def hedge_after(self, count: int) -> float:
+        """Seconds after which a request for ``count`` chunks is late: twice the recent 95th percentile."""
         if len(self._times) < 4:
             return FIRST_HEDGE
         ordered = sorted(self._times)
-        late = 2 * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
+        late = 2 * count * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
         return min(MOST_HEDGE, max(LEAST_HEDGE, late))
 
     def _forget(self, index: int, request: int) -> None:

@@ -35,12 +35,17 @@ class Schedule:
         wanted = missing & swarm.link_bits & ~swarm.requests.bits
         if wanted:
             self._fill(wanted, now)
-        self._hedge(missing.bit_count() <= ENDGAME, now)
+        self._hedge(now)
 
     def next_late(self) -> float | None:
         """When the next request counts as late."""
+        endgame = self._endgame()
         pending = self._swarm.requests.pending.values()
-        return min((p.late_at for p in pending if p.peer != act.ORIGIN), default=None)
+        return min((_late_at(p, endgame) for p in pending if p.peer != act.ORIGIN), default=None)
+
+    def _endgame(self) -> bool:
+        have = self._swarm.have
+        return have is not None and have.count - len(have) <= ENDGAME
 
     def _fill(self, wanted: int, now: float) -> None:
         swarm = self._swarm
@@ -56,14 +61,23 @@ class Schedule:
         most = max(1, swarm.settings.run // layout.chunk)
         waiting = bool(urgent) and not len(swarm.have)
         room = self._room()
-        for peer in sorted(swarm.peers.values(), key=lambda p: (p.requests, -p.rate)):
+        late = self._late()
+        swift = 0
+        for peer in sorted(
+            swarm.peers.values(), key=lambda p: (p.provider.node in late, p.requests, -p.rate)
+        ):
             offered = swarm.offered_by(peer)
+            if peer.provider.node not in late:
+                swift |= offered
+            else:
+                offered &= ~swift  # it has enough to do; others will be asked when they are free
             window = peer.window(most * layout.chunk)
             while wanted & offered and peer.requests < window and room > 0:
                 choice = wanted & offered
                 first = pick(choice, urgent, swarm.members.rarity, self._rng)
                 # The first byte is awaited: one chunk alone arrives and is verified soonest.
-                limit = 1 if waiting and urgent >> first & 1 else min(most, room)
+                alone = waiting and urgent >> first & 1
+                limit = 1 if alone else min(peer.run(layout.chunk, most), room)
                 count = run_from(first, choice, limit)
                 self._request(peer, first, count, now)
                 wanted &= ~(((1 << count) - 1) << first)
@@ -82,21 +96,47 @@ class Schedule:
         self._swarm.emit(act.Request(pending.request, peer.provider, first, count))
         return pending
 
-    def _hedge(self, endgame: bool, now: float) -> None:
-        swarm = self._swarm
+    def _late(self) -> dict[str, None]:
+        """Peers that owe an answer."""
+        return {pending.peer: None for pending in self._swarm.requests.pending.values() if pending.late}
+
+    def _hedge(self, now: float) -> None:
+        """Ask another peer for what is late; of two that are late the first one is given up for a third."""
+        swarm, endgame = self._swarm, self._endgame()
         for pending in list(swarm.requests.pending.values()):
-            late_at = pending.late_at
-            if endgame:
-                late_at = (pending.sent + late_at) / 2
-            if now < late_at or pending.peer == act.ORIGIN:
+            if pending.peer == act.ORIGIN or now < _late_at(pending, endgame):
                 continue
-            pending.late_at = now + LATE_AGAIN
+            pending.late, pending.late_at = True, now + LATE_AGAIN
+            others = self._others(pending)
+            if len(others) > 1 or not all(one.late for one in others):
+                continue
+            peer = self._stand_in(pending)
+            if peer is None:
+                continue
             chunks = pending.missing
-            if not chunks or any(len(swarm.requests.by_chunk[i]) > 1 for i in chunks):
-                continue
-            bits = sum(1 << i for i in chunks)
-            for peer in sorted(swarm.peers.values(), key=lambda p: (p.requests, -p.rate)):
-                if peer.provider.node != pending.peer and swarm.offered_by(peer) & bits == bits:
-                    self._request(peer, chunks.start, len(chunks), now)
-                    swarm.hedges += 1
-                    break
+            if others:
+                swarm.members.cancel(min(pending.request, others[0].request))
+            self._request(peer, chunks.start, len(chunks), now)
+            swarm.hedges += 1
+
+    def _others(self, pending: Pending) -> list[Pending]:
+        """Give the other requests for any of the same chunks."""
+        requests = self._swarm.requests
+        numbers = {number: None for index in pending.missing for number in requests.by_chunk[index]}
+        return [requests.pending[number] for number in numbers if number != pending.request]
+
+    def _stand_in(self, pending: Pending) -> Peer | None:
+        """Give the peer that is to be asked for what a request still misses."""
+        swarm, late = self._swarm, self._late()
+        bits = sum(1 << index for index in pending.missing)
+        fit = [
+            peer
+            for peer in swarm.peers.values()
+            if bits and peer.provider.node not in late and swarm.offered_by(peer) & bits == bits
+        ]
+        return min(fit, key=lambda peer: (peer.requests, -peer.rate), default=None)
+
+
+def _late_at(pending: Pending, endgame: bool) -> float:
+    """When a request counts as late: in the endgame after half the time, the first time."""
+    return (pending.sent + pending.late_at) / 2 if endgame and not pending.late else pending.late_at

@@ -291,7 +291,7 @@ class Swarm:
 
     def damaged(self) -> None:
         """The origin's bytes, from the first one on, do not have the digest."""
-        error = PeerError(
+        error = OriginProtocolError(
             str(self.digest),
             "the origin's content does not have this digest",
             "The image is damaged upstream; nothing was kept.",
