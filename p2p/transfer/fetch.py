@@ -59,18 +59,22 @@ class PeerBody:
         if taken:
             view[:taken] = self._start[:taken]
             self._start = self._start[taken:]
-        latest = trio.current_time() + STALL_SECONDS + len(view) / SLOWEST
-        while taken < len(view):
-            received = 0
-            patience = min(latest, trio.current_time() + STALL_SECONDS)
-            with trio.move_on_at(patience) as scope, _mapped(self._name):
+        now = renewed = trio.current_time()
+        latest = now + STALL_SECONDS + len(view) / SLOWEST
+        # One scope for all: a scope, or a new deadline, for every read would cost more than the read.
+        with trio.move_on_at(min(latest, now + STALL_SECONDS)) as scope, _mapped(self._name):
+            while taken < len(view):
                 received = await self._sock.recv_into(view[taken:])
-            if scope.cancelled_caught:
-                slow = f"less than {SLOWEST} bytes a second" if patience == latest else "nothing"
-                raise StalledError(self._name, f"sent {slow} for {STALL_SECONDS:g} s and more")
-            if not received:
-                raise PeerError(self._name, "closed the connection in the middle of an answer")
-            taken += received
+                if not received:
+                    raise PeerError(self._name, "closed the connection in the middle of an answer")
+                taken += received
+                now = trio.current_time()
+                if now - renewed >= STALL_SECONDS / 8:
+                    renewed = now
+                    scope.deadline = min(latest, now + STALL_SECONDS)
+        if scope.cancelled_caught:
+            slow = f"less than {SLOWEST} bytes a second" if scope.deadline == latest else "nothing"
+            raise StalledError(self._name, f"sent {slow} for {STALL_SECONDS:g} s and more")
         self.remaining -= len(view)
 
 
