@@ -175,7 +175,9 @@ class Engine:
         if isinstance(runner.error, StoreFullError) and self._has_origin(wanted.repository):
             log.warning("no room on disk: streaming from the origin", digest=str(wanted.digest))
             assert runner.layout is not None
-            return PassingStream(wanted, self._parts.origin(wanted.repository), runner.layout.size)
+            assert self._nursery is not None
+            origin = self._parts.origin(wanted.repository)
+            return PassingStream(wanted, origin, runner.layout.size, self._nursery)
         if runner.error is not None:
             raise runner.error
         return None if runner.ended.is_set() else SwarmStream(runner, reader)

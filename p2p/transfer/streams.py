@@ -7,8 +7,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import trio
+
 from p2p.core.swarm.chunks import Layout
-from p2p.errors import OriginProtocolError, VerificationError
+from p2p.errors import OriginError, OriginProtocolError, VerificationError
 from p2p.net.message import FileSpan
 
 if TYPE_CHECKING:
@@ -121,14 +123,45 @@ class PassingStream:
     a whole pass, since nothing less can be verified.
     """
 
-    def __init__(self, wanted: Wanted, origin: Origin, size: int) -> None:
+    def __init__(self, wanted: Wanted, origin: Origin, size: int, nursery: trio.Nursery) -> None:
         self.digest = wanted.digest
         self.size = size
         self._wanted = wanted
         self._origin = origin
+        self._nursery = nursery
 
     async def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
         """Yield the range as bytes."""
+        # An origin's body may hold a nursery, and a generator must not: it is resumed in other tasks.
+        send, receive = trio.open_memory_channel[bytes](0)
+        scope, failures = trio.CancelScope(), list[OriginError]()
+        self._nursery.start_soon(self._pump, start, stop, send, scope, failures)
+        try:
+            async for part in receive:
+                yield part
+        finally:
+            scope.cancel()
+            receive.close()
+        if failures:
+            raise failures[0]
+
+    async def _pump(
+        self,
+        start: int,
+        stop: int,
+        send: trio.MemorySendChannel[bytes],
+        scope: trio.CancelScope,
+        failures: list[OriginError],
+    ) -> None:
+        with scope, send:
+            try:
+                await self._pass(start, stop, send)
+            except OriginError as error:
+                failures.append(error)
+            except trio.BrokenResourceError:
+                return  # the client left
+
+    async def _pass(self, start: int, stop: int, send: trio.MemorySendChannel[bytes]) -> None:
         layout = Layout(self.size)
         withheld_from = layout.offset(max(0, stop - 1) // layout.chunk)
         hasher = hashlib.new(self.digest.algorithm)
@@ -140,7 +173,7 @@ class PassingStream:
                 free = max(0, min(len(part), withheld_from - at))
                 first, last = max(start - at, 0), min(stop - at, free)
                 if first < last:
-                    yield part[first:last]
+                    await send.send(part[first:last])
                 tail += part[max(free, start - at, 0) : max(stop - at, 0)]
                 at += len(part)
                 if at > self.size:
@@ -152,7 +185,7 @@ class PassingStream:
                 "The image is damaged upstream; nothing was kept.",
             )
         if tail:
-            yield bytes(tail)
+            await send.send(bytes(tail))
 
     def close(self) -> None:
         """Nothing is held between two ranges."""
