@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from p2p.core.swarm import actions as act
 from p2p.core.swarm.midstates import Midstates
-from p2p.core.swarm.patience import STALL
 
 if TYPE_CHECKING:
     from p2p.core.swarm.peer import Peer
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
 
 BENEFIT = 2.0
 """Seconds in which a peer whose blob still grows may say that its list changed, before it is accused."""
+
+LISTLESS = 1.0
+"""Seconds in which a peer that has everything sends its list, when others wait for it."""
 
 DOUBTS = 2
 """How often it may say so."""
@@ -95,7 +97,12 @@ class Dispute:
             return
         for peer in tuple(swarm.peers.values()):
             known = peer.states.length if peer.states is not None else peer.length
-            if peer.complete and not peer.direct and known < swarm.layout.last and now >= peer.since + STALL:
+            if (
+                peer.complete
+                and not peer.direct
+                and known < swarm.layout.last
+                and now >= peer.since + LISTLESS
+            ):
                 swarm.members.drop(peer.provider.node, now, reason="claims the blob without its list")
         if not swarm.lists.own and swarm.lists.best_dissent(swarm.peers.values(), swarm.layout.last):
             swarm.lists.set_aside()

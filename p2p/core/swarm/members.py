@@ -153,13 +153,17 @@ class Members:
 
     def overtaken(self, pending: Pending, now: float) -> None:
         """Others answered all that a request asks for: drop it, and a peer that is late again and again."""
+        self.give_up(pending)
+        peer = self.peers.get(pending.peer)
+        if peer is not None and peer.overtaken >= OVERTAKEN_LIMIT:
+            self.drop(pending.peer, now, reason="slow: others answered sooner")
+
+    def give_up(self, pending: Pending) -> None:
+        """Drop a request; where it was late, its peer is asked after the others from now on."""
         self.cancel(pending.request)
         peer = self.peers.get(pending.peer)
-        if peer is None or not pending.late:
-            return
-        peer.overtaken += 1
-        if peer.overtaken >= OVERTAKEN_LIMIT:
-            self.drop(pending.peer, now, reason="slow: others answered sooner")
+        if peer is not None and pending.late:
+            peer.overtaken += 1
 
     def cancel_from(self, name: str) -> None:
         """Drop every request to one peer."""

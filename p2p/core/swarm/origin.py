@@ -36,6 +36,12 @@ class OriginTurn:
         self.given_up: Exception | None = None
         self._attempts = 0
         self._first = 0
+        self._distrust = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the origin is being asked, or will be: nothing else need be done to get on."""
+        return self.streaming or (self.granted and self.retry_at is not None)
 
     @property
     def deadline(self) -> float | None:
@@ -60,9 +66,11 @@ class OriginTurn:
                 pass
 
     def claim(self, now: float) -> None:
-        """Go to the origin without a lease: everybody else has had time enough."""
-        self.granted = self.exclusive = self.impatient = True
-        self.epoch = 0
+        """Go to the origin, without a lease if need be: everybody else has had time enough."""
+        if not self.granted:
+            self.granted = self.impatient = True
+            self.epoch = 0
+        self.exclusive = self._distrust = True
         self.retry_at = now
 
     def lost(self, epoch: int, out: list[act.Action]) -> None:
@@ -77,6 +85,7 @@ class OriginTurn:
     def progressed(self) -> None:
         """Bytes came: earlier failures no longer count."""
         self._attempts = 0
+        self._distrust = False
 
     def failed(self, event: ev.OriginFailed, now: float, out: list[act.Action]) -> None:
         """A stream or a range request failed: try again, or give up and let others try."""
@@ -154,8 +163,9 @@ class OriginTurn:
         assert swarm.have is not None
         under_way = sum(1 for pending in swarm.requests.pending.values() if pending.peer == act.ORIGIN)
         offered = 0
-        for peer in swarm.peers.values():
-            offered |= swarm.offered_by(peer)
+        if not self._distrust:  # else they had time enough to keep what they promise
+            for peer in swarm.peers.values():
+                offered |= swarm.offered_by(peer)
         holes = swarm.link_bits & ~swarm.have.bits & ~offered & ~swarm.requests.bits
         if self.streaming:
             holes &= (1 << self._first) - 1  # what lies behind, the stream brings

@@ -49,7 +49,7 @@ class Peer:
     """A chunk of it that failed, and until when it may say that its list has changed; not asked meanwhile."""
     doubts: int = 0
     overtaken: int = 0
-    """Requests in a row that were late, and that another peer answered."""
+    """Requests in a row that were late and were given up, or that another peer answered."""
     direct: bool = False
     """Not linked: a one-chunk blob is asked for at once."""
 

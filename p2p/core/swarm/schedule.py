@@ -18,6 +18,9 @@ ENDGAME = 4
 
 LATE_AGAIN = 0.25
 
+MOST_REQUESTS = 6
+"""To one peer at once, hedges included."""
+
 
 class Schedule:
     """The request policy of one swarm."""
@@ -114,10 +117,13 @@ class Schedule:
             if peer is None:
                 continue
             chunks = pending.missing
-            if others:
-                swarm.members.cancel(min(pending.request, others[0].request))
-            self._request(peer, chunks.start, len(chunks), now)
+            fresh = self._request(peer, chunks.start, len(chunks), now)
             swarm.hedges += 1
+            if others:
+                first = min(pending, others[0], key=lambda one: one.sent)
+                # Where all are slow, each next one is given more time, so that one of them ends.
+                fresh.late_at = max(fresh.late_at, now + 2 * (now - first.sent))
+                swarm.members.give_up(first)
 
     def _others(self, pending: Pending) -> list[Pending]:
         """Give the other requests for any of the same chunks."""
@@ -132,9 +138,12 @@ class Schedule:
         fit = [
             peer
             for peer in swarm.peers.values()
-            if bits and peer.provider.node not in late and swarm.offered_by(peer) & bits == bits
+            if bits
+            and peer.requests < MOST_REQUESTS
+            and peer.provider.node not in late
+            and swarm.offered_by(peer) & bits == bits
         ]
-        return min(fit, key=lambda peer: (peer.requests, -peer.rate), default=None)
+        return min(fit, key=lambda peer: (peer.overtaken, peer.requests, -peer.rate), default=None)
 
 
 def _late_at(pending: Pending, endgame: bool) -> float:

@@ -340,7 +340,7 @@ class Swarm:
 
     def _stuck_at(self) -> float | None:
         """When it is time to ask discovery again, or to lose patience."""
-        if self.turn.streaming or (self.turn.granted and self.turn.exclusive):
+        if self.turn.busy or any(pending.peer == act.ORIGIN for pending in self.requests.pending.values()):
             return None
         return self.patience.due(alone=self._alone)
 
