@@ -15,7 +15,6 @@ from p2p.errors import (
     OriginLimitedError,
     OriginNotFoundError,
     OriginProtocolError,
-    RemoraError,
     StoreError,
 )
 
@@ -29,7 +28,10 @@ if TYPE_CHECKING:
     from p2p.transfer.runner import Runner
 
 BATCH = 4 << 20
-"""Bytes of small chunks hashed in one hop, where they are there at once."""
+"""Most bytes of small chunks hashed in one hop."""
+
+BATCH_SECONDS = 0.02
+"""A batch that takes longer goes on with the chunks that came: a slow origin's readers wait for them."""
 
 FIRST_BATCH = 1 << 20
 """The first batch is small, so that readers and followers get something soon."""
@@ -81,35 +83,29 @@ async def _pump(runner: Runner, parts: Parts, source: _Source, layout: Layout, f
     partial = runner.partial
     send, receive = trio.open_memory_channel[tuple[int, int, AsyncExitStack, memoryview]](0)
 
-    failures: list[RemoraError] = []
-
     async def fill() -> None:
         index = first
-        batch = max(1, FIRST_BATCH // layout.chunk)
+        most = max(1, FIRST_BATCH // layout.chunk)
         async with send:
-            while index < layout.count:
-                count = min(batch, layout.count - index)
+            while index < layout.count and source.broken is None:
+                count = min(most, layout.count - index)
                 async with AsyncExitStack() as stack:
                     buffer = await stack.enter_async_context(parts.buffers.take(layout.length(index, count)))
-                    try:
-                        await source.read_into(buffer)
-                    except OriginError as error:
-                        failures.append(error)
-                        return
-                    lent = stack.pop_all()
-                    try:
-                        await send.send((index, count, lent, buffer))
-                    except BaseException:
-                        await lent.aclose()  # nobody took it
-                        raise
+                    count = await source.chunks_into(buffer, layout.chunk)
+                    if count:
+                        lent = stack.pop_all()
+                        try:
+                            await send.send((index, count, lent, buffer[: layout.length(index, count)]))
+                        except BaseException:
+                            await lent.aclose()  # nobody took it
+                            raise
                 index += count
-                batch = max(1, BATCH // layout.chunk)
-            try:
+                most = max(1, BATCH // layout.chunk)
+            if source.broken is None:
                 await source.end()
-            except OriginError as error:
-                failures.append(error)
 
     matches = True
+    failure: StoreError | None = None
     async with trio.open_nursery() as nursery, receive:
         nursery.start_soon(fill)
         async for index, count, stack, buffer in receive:
@@ -117,20 +113,24 @@ async def _pump(runner: Runner, parts: Parts, source: _Source, layout: Layout, f
                 try:
                     matches = await _take_in_order(partial, index, buffer)
                 except StoreError as error:
-                    failures.append(error)
+                    failure = error
             # A thread ends its work though we be cancelled; the swarm that closed the stream must not hear.
             await trio.lowlevel.checkpoint_if_cancelled()
             # A list that peers extended meanwhile may say otherwise than the origin's bytes: it is false.
             matches = matches and runner.swarm.lists.adopted.agrees(partial.midstates)
-            if failures or not matches:
+            if failure is not None or not matches:
                 nursery.cancel_scope.cancel()
                 break
             size = layout.length(index, count)
             parts.statistics.received_origin += size
             runner.appended(index, count, size)
-    if failures:
-        raise failures[0]
-    return None if matches else ev.OriginMismatch()
+    if failure is not None:
+        raise failure
+    if not matches:
+        return ev.OriginMismatch()
+    if source.broken is not None:
+        raise source.broken
+    return None
 
 
 async def _take_in_order(partial: Partial, first: int, buffer: memoryview) -> bool:
@@ -153,17 +153,40 @@ async def _take_in_order(partial: Partial, first: int, buffer: memoryview) -> bo
 
 
 class _Source:
-    """Fills buffers from an iterator of bytes of any length; ``received`` is told how many came so far."""
+    """Fills buffers from a body's parts of any length; ``received`` is told how many bytes came so far.
+
+    ``broken`` is why it gives no more: what came before that is good.
+    """
 
     def __init__(self, name: str, body: OriginBody, received: Callable[[int], None]) -> None:
+        self.broken: OriginError | None = None
         self._name = name
         self._received = received
         self._size = 0
         self._parts: AsyncIterator[bytes] = aiter(body)
         self._rest = memoryview(b"")
 
-    async def read_into(self, buffer: memoryview) -> None:
-        """Fill ``buffer``; OriginError where the body is not that long."""
+    async def chunks_into(self, buffer: memoryview, chunk: int) -> int:
+        """Fill ``buffer`` with whole chunks, and give how many: fewer where they take their time."""
+        count, most = 0, max(1, -(-len(buffer) // chunk))
+        until = trio.current_time() + BATCH_SECONDS
+        try:
+            while count < most and (not count or trio.current_time() < until):
+                await self._fill(buffer[count * chunk : (count + 1) * chunk])
+                count += 1
+        except OriginError as error:
+            self.broken = error
+        return count
+
+    async def end(self) -> None:
+        """Read the end too, so that the connection can be used again."""
+        try:
+            if len(self._rest) or await anext(self._parts, None) is not None:
+                raise OriginProtocolError(self._name, "the body goes on behind the length it stated")
+        except OriginError as error:
+            self.broken = error
+
+    async def _fill(self, buffer: memoryview) -> None:
         at = 0
         while at < len(buffer):
             if not len(self._rest):
@@ -177,8 +200,3 @@ class _Source:
             buffer[at : at + take] = self._rest[:take]
             self._rest = self._rest[take:]
             at += take
-
-    async def end(self) -> None:
-        """Read the end too, so that the connection can be used again; OriginError where there is more."""
-        if len(self._rest) or await anext(self._parts, None) is not None:
-            raise OriginProtocolError(self._name, "the body goes on behind the length it stated")

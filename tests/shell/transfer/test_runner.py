@@ -70,7 +70,6 @@ async def test_wrong_bytes_under_the_right_list(chunks: Any) -> None:
             assert statistics.strikes == 1
 
 
-@pytest.mark.slow
 async def test_a_second_strike_bans_and_names_the_liar() -> None:
     one, two = CONTENT, blob(3 * MIB, seed=2)
     async with cluster() as world:
@@ -306,7 +305,8 @@ async def _end_held_back(lies: dict[str, Any], messages: Any) -> tuple[int, Exce
         return len(taken), failure[0] if failure else None
 
 
-async def test_a_false_list_whose_end_is_held_back() -> None:
+@pytest.mark.slow
+async def test_a_false_list_whose_end_is_held_back(fast_clock: MockClock) -> None:
     """Whoever claims all is asked for the end first, and believed in nothing before."""
     taken, failure = await _end_held_back(fake(CONTENT, 0), None)
     assert (taken, failure) == (CONTENT.size, None)
