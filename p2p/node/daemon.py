@@ -10,6 +10,7 @@ import gc
 import ipaddress
 import random
 import socket
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 ADMIN = "admin.sock"
+SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,9 @@ async def run_node(settings: NodeSettings, *, ready: Callable[[ReadyInfo], None]
     cancellation it drains for ``limits.drain_timeout`` at most before it returns.
     """
     configure(settings.log_level, settings.log_format)
+    # Hashing and writing are done in threads that need the interpreter for microseconds between system
+    # calls; by default each may wait 5 ms for it, several times for every chunk.
+    sys.setswitchinterval(SWITCH_SECONDS)
     check_peer_address(settings.peer)
     async with AsyncExitStack() as stack:
         node = await _Node.make(settings, stack)
