@@ -11,7 +11,6 @@ import random
 from dataclasses import dataclass, field
 
 from p2p.core.oci.digest import Digest
-from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MIB
@@ -21,6 +20,8 @@ from p2p.core.swarm.settings import SwarmSettings
 from p2p.core.swarm.swarm import Swarm
 from p2p.core.wire.common import Provider
 from p2p.errors import OriginUnreachableError
+
+NOTHING = Midstates("sha256")
 
 
 def link(state, chunk):
@@ -73,7 +74,7 @@ class Node:
     name: str
     swarm: Swarm
     chunks: dict = field(default_factory=dict)
-    midstates: Midstates = Midstates("sha256")
+    midstates: Midstates = NOTHING
     watchers: dict = field(default_factory=dict)
     origin: object = None
     done: bool = False
@@ -286,7 +287,7 @@ class Net:
         if seen is None or not to.alive or not source.alive:
             return
         bits = Bitfield(self.blob.count, source.chunks)
-        if seen[2] != source.done:
+        if seen[2] != source.done or seen[0] & ~bits.bits:
             seen[2] = source.done
             self.post(to, ev.PeerState(source.name, self.blob.size, source.done, bits.to_bytes()))
         else:

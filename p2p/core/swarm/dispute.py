@@ -105,7 +105,7 @@ class Dispute:
             ):
                 swarm.members.drop(peer.provider.node, now, reason="claims the blob without its list")
         if not swarm.lists.own and swarm.lists.best_dissent(swarm.peers.values(), swarm.layout.last):
-            swarm.lists.set_aside()
+            swarm.lists.set_aside(swarm.peers.values())
             self.change(fell=False)
 
     def change(self, *, fell: bool) -> None:

@@ -30,7 +30,7 @@ class Lists:
         """Nobody else's states extend ours: those that we went by were false."""
         self.fallen: list[bytes] = []
         """The states of lists that were proven false: so is every list that begins with them."""
-        self._aside: list[bytes] = []
+        self._aside: list[tuple[bytes, frozenset[tuple[str, bool]]]] = []
 
     def offered(self, peer: Peer, start: int, states: bytes, list_id: bytes) -> bool:
         """Take a peer's states from ``start`` on; True where they extended the adopted list.
@@ -96,9 +96,10 @@ class Lists:
         self.firm = False
         self.compare_again(peers)
 
-    def set_aside(self) -> None:
-        """The adopted list brings nothing: it is not gone by again, unless it has grown."""
-        self._aside.append(self.adopted.states)
+    def set_aside(self, peers: Iterable[Peer]) -> None:
+        """The adopted list brings nothing: not gone by again, unless it grows or others stand for it."""
+        behind = frozenset(_stand(peer) for peer in peers if not peer.dissent)
+        self._aside.append((self.adopted.states, behind))
 
     def known(self, length: int, count: int) -> int:
         """Chunks of a blob of ``count`` whose links a list of ``length`` states knows, as bits."""
@@ -126,12 +127,18 @@ class Lists:
         groups: dict[Midstates, int] = {}
         for peer in peers:
             states = peer.states
-            if peer.dissent and states is not None and states.length and self._eligible(states):
+            if peer.dissent and states is not None and states.length and self._eligible(peer, states):
                 groups[states] = groups.get(states, 0) + 1
         return groups
 
-    def _eligible(self, theirs: Midstates) -> bool:
-        return not self._fell(theirs) and not any(one.startswith(theirs.states) for one in self._aside)
+    def _eligible(self, peer: Peer, theirs: Midstates) -> bool:
+        if self._fell(theirs):
+            return False
+        return not any(one.startswith(theirs.states) and _stand(peer) in who for one, who in self._aside)
 
     def _fell(self, theirs: Midstates) -> bool:
         return any(theirs.states.startswith(one) for one in self.fallen)
+
+
+def _stand(peer: Peer) -> tuple[str, bool]:
+    return peer.provider.node, peer.complete

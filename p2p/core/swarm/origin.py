@@ -39,6 +39,11 @@ class OriginTurn:
         self._distrust = False
 
     @property
+    def possible(self) -> bool:
+        """Whether this node may come to ask the origin."""
+        return self.allowed and self.given_up is None
+
+    @property
     def busy(self) -> bool:
         """Whether the origin is being asked, or will be: nothing else need be done to get on."""
         return self.streaming or (self.granted and self.retry_at is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm import actions as act
@@ -17,6 +18,9 @@ ENDGAME = 4
 """With so few chunks left, each is asked of a second peer when it is half as late as otherwise."""
 
 LATE_AGAIN = 0.25
+
+DRIP_SECONDS = 5.0
+DRIP_SHARE = 0.1
 
 MOST_REQUESTS = 6
 """To one peer at once, hedges included."""
@@ -107,9 +111,14 @@ class Schedule:
         """Ask another peer for what is late; of two that are late the first one is given up for a third."""
         swarm, endgame = self._swarm, self._endgame()
         for pending in list(swarm.requests.pending.values()):
+            if pending.request not in swarm.requests.pending:
+                continue
             if pending.peer == act.ORIGIN or now < _late_at(pending, endgame):
                 continue
             pending.late, pending.late_at = True, now + LATE_AGAIN
+            if self._drips(pending, now):
+                swarm.members.drop(pending.peer, now, reason="slow: below a tenth of the others' median")
+                continue
             others = self._others(pending)
             if len(others) > 1 or not all(one.late for one in others):
                 continue
@@ -124,6 +133,16 @@ class Schedule:
                 # Where all are slow, each next one is given more time, so that one of them ends.
                 fresh.late_at = max(fresh.late_at, now + 2 * (now - first.sent))
                 swarm.members.give_up(first)
+
+    def _drips(self, pending: Pending, now: float) -> bool:
+        """Whether a peer is so slow that the origin is better; where there is none, slow is better."""
+        swarm, elapsed = self._swarm, now - pending.sent
+        assert swarm.layout is not None
+        if elapsed < DRIP_SECONDS or not swarm.turn.possible:
+            return False
+        rates = [p.rate for name, p in swarm.peers.items() if p.rate and name != pending.peer]
+        size = swarm.layout.length(pending.first, pending.count)
+        return len(rates) > 1 and size / elapsed < DRIP_SHARE * median(rates)
 
     def _others(self, pending: Pending) -> list[Pending]:
         """Give the other requests for any of the same chunks."""

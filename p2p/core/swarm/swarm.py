@@ -335,8 +335,7 @@ class Swarm:
 
     def _seek(self, now: float) -> None:
         self.patience.sought = now
-        lease = self.turn.allowed and self.turn.given_up is None
-        self.out.append(act.Seek(lease, self.members.unreachable(now)))
+        self.out.append(act.Seek(self.turn.possible, self.members.unreachable(now)))
 
     def _stuck_at(self) -> float | None:
         """When it is time to ask discovery again, or to lose patience."""
@@ -358,7 +357,7 @@ class Swarm:
             self._seek(now)
             return
         self.patience.progress = now
-        if self.turn.allowed and self.turn.given_up is None:
+        if self.turn.possible:
             self.turn.claim(now)
             self.turn.take(self, now)
         elif not self.requests.pending:
