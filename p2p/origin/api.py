@@ -46,6 +46,10 @@ class OriginBody(Protocol):
         """Yield bytes of any length until the end; raises OriginError when they stop short or run over."""
         ...
 
+    async def read_into(self, view: memoryview) -> int:
+        """Fill ``view`` as far as the body reaches; gives how many bytes. Raises as iterating does."""
+        ...
+
 
 class Origin(Protocol):
     """One upstream registry. All errors are ``OriginError``s that name it. Safe for concurrent use.

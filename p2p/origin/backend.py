@@ -16,6 +16,7 @@ import httpcore
 import trio
 
 from p2p.errors import OriginProtocolError
+from p2p.net.receive import fill
 from p2p.origin.addresses import literal
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 1024 * 1024
 """Bytes of one read at most; httpcore asks for 64 KiB, which costs twice the processor time for each byte."""
+HEAD_BYTES: Final = 64 * 1024
+TLS_BYTES: Final = 256 * 1024
 STAGGER: Final = 0.25
 """Seconds before the next address is tried beside one that does not answer (RFC 8305 §5)."""
 _MAX_ADDRESSES: Final = 8
@@ -92,27 +95,84 @@ class VettedStream(httpcore.AsyncNetworkStream):
     def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
         self._stream = stream
         self._aborted = False
+        self._heading = False
+        """A request was written: what is read next is the answer's head, and is given alone."""
+        self._seen = b""
+        self._behind = b""
+        """What came with the head, and belongs behind it."""
+        self._exact = False
 
     def abort(self) -> None:
         """Make every further read fail without waiting, and the connection unfit for reuse."""
         self._aborted = True
 
+    @property
+    def at_body(self) -> bool:
+        """Whether exactly one head was read since the last request, so that the body comes next."""
+        return self._exact
+
+    async def fill(self, view: memoryview, patience: float) -> int:
+        """Read body bytes into ``view`` until it is full or the stream ends, past httpcore; see ``at_body``.
+
+        Raises httpcore's ReadTimeout and ReadError.
+        """
+        taken = min(len(self._behind), len(view))
+        view[:taken] = self._behind[:taken]
+        self._behind = self._behind[taken:]
+        if self._aborted:
+            raise httpcore.ReadError("the rest is not wanted")
+        try:
+            if isinstance(self._stream, trio.SocketStream):
+                return taken + await fill(self._stream.socket, view[taken:], patience=patience)
+            while taken < len(view):
+                with trio.fail_after(patience):
+                    part = await self._stream.receive_some(min(len(view) - taken, TLS_BYTES))
+                if not part:
+                    break
+                view[taken : taken + len(part)] = part
+                taken += len(part)
+        except trio.TooSlowError as error:
+            raise httpcore.ReadTimeout(f"no byte within {patience} s") from error
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore.ReadError("connection lost") from error
+        return taken
+
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 (httpcore's)
         """Read what there is, at least ``max_bytes`` fitting; b"" at the end."""
         if self._aborted:
             raise httpcore.ReadError("the rest is not wanted")
+        self._exact = False
+        if self._behind:
+            part, self._behind = self._behind, b""
+            return part
+        size = HEAD_BYTES if self._heading else max(max_bytes, READ_BYTES)
         try:
             with trio.fail_after(math.inf if timeout is None else timeout):
-                return bytes(await self._stream.receive_some(max(max_bytes, READ_BYTES)))
+                part = bytes(await self._stream.receive_some(size))
         except trio.TooSlowError as error:
             raise httpcore.ReadTimeout(f"no byte within {timeout} s") from error
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise httpcore.ReadError("connection lost") from error
+        return self._head_of(part) if self._heading else part
+
+    def _head_of(self, part: bytes) -> bytes:
+        """Cut what was read behind the head's end, where that is in it."""
+        seen = self._seen + part
+        end = seen.find(b"\r\n\r\n")
+        if end < 0:
+            self._seen = seen[-3:]
+            return part
+        self._heading = False
+        cut = end + 4 - len(self._seen)
+        self._behind = part[cut:]
+        self._exact = True
+        return part[:cut]
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 (httpcore's)
         """Write all of it."""
         if not buffer:
             return
+        self._heading, self._seen, self._exact = True, b"", False
         try:
             with trio.fail_after(math.inf if timeout is None else timeout):
                 await self._stream.send_all(buffer)

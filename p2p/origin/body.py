@@ -85,6 +85,7 @@ class _Segment:
         # Unbounded in items, bounded in bytes by the segment's size.
         self._send, self._receive = trio.open_memory_channel[bytes](math.inf)
         self._error: OriginError | None = None
+        self._rest = memoryview(b"")
 
     async def fetch(self, body: Body) -> None:
         """Fill the queue; an error is kept for the reader."""
@@ -107,6 +108,15 @@ class _Segment:
             if self._error is not None:
                 raise self._error from None
             return b""
+
+    async def receive_into(self, view: memoryview) -> int:
+        """Fill ``view`` with what is there, 0 at the end."""
+        if not self._rest:
+            self._rest = memoryview(await self.receive())
+        taken = min(len(self._rest), len(view))
+        view[:taken] = self._rest[:taken]
+        self._rest = self._rest[taken:]
+        return taken
 
     async def aclose(self) -> None:
         """Forget what was not read."""
@@ -162,6 +172,21 @@ class Body:
             self._current = None
             await self._advance()
         raise StopAsyncIteration
+
+    async def read_into(self, view: memoryview) -> int:
+        """Fill ``view`` as far as the body reaches; gives how many bytes."""
+        taken = 0
+        while taken < len(view) and self._current is not None:
+            began = trio.current_time()
+            count = await self._current.receive_into(view[taken:])
+            taken += count
+            if not count:
+                await self._current.aclose()
+                self._current = None
+                await self._advance()
+            elif self._may and not self._parallel:
+                self._judge(count, trio.current_time() - began)
+        return taken
 
     def _judge(self, count: int, waited: float) -> None:
         """Count only the time that the network let us wait: a slow reader is no slow upstream."""

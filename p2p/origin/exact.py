@@ -11,6 +11,9 @@ from p2p.origin.ranges import Span, parse_content_range, parse_length, parse_uns
 if TYPE_CHECKING:
     from p2p.origin.session import Answer, Ask, Session
 
+STRAIGHT_FROM = 4 << 20
+"""Bodies of so many bytes are received straight into the reader's memory, which costs their connection."""
+
 
 class Exact:
     """``length`` bytes of an answer's body, after ``skip`` that are dropped; then the body must end.
@@ -27,6 +30,8 @@ class Exact:
         self._left = length
         self._cut = cut
         self._begun = begun
+        self._rest = memoryview(b"")
+        self._straight = False
 
     async def receive(self) -> bytes:
         """Give the next bytes, b"" when all have been given.
@@ -37,10 +42,7 @@ class Exact:
             part = self._begun or await self._answer.receive()
             self._begun = b""
             if not part:
-                raise OriginUnreachableError(
-                    self._answer.name,
-                    f"the body ended {self._left} bytes short of the {self._length} that were promised",
-                )
+                raise self._short()
             if self._skip:
                 dropped = min(self._skip, len(part))
                 self._skip -= dropped
@@ -59,10 +61,35 @@ class Exact:
             return part
         return b""
 
+    async def receive_into(self, view: memoryview) -> int:
+        """Fill ``view`` as far as the body reaches, 0 at its end; large bodies without copies."""
+        if not self._straight:
+            large = self._left >= STRAIGHT_FROM and self._left == self._length
+            self._straight = large and not self._skip and not self._begun and self._answer.fillable
+        if not self._straight:
+            if not self._rest:
+                self._rest = memoryview(await self.receive())
+            taken = min(len(self._rest), len(view))
+            view[:taken] = self._rest[:taken]
+            self._rest = self._rest[taken:]
+            return taken
+        wanted = min(len(view), self._left)
+        taken = await self._answer.fill(view[:wanted]) if wanted else 0
+        self._left -= taken
+        if taken < wanted:
+            raise self._short()
+        return taken
+
     async def finish(self) -> None:
         """See that the body ends here."""
         if await self._answer.receive():
             raise self._overrun()
+
+    def _short(self) -> OriginUnreachableError:
+        return OriginUnreachableError(
+            self._answer.name,
+            f"the body ended {self._left} bytes short of the {self._length} that were promised",
+        )
 
     def _overrun(self) -> OriginProtocolError:
         return OriginProtocolError(

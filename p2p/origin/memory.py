@@ -130,7 +130,32 @@ class MemoryOrigin:
         return Fetched("application/json", data, link)
 
 
-class MemoryBody:
+class PartBody:
+    """What an `OriginBody` that gives parts needs to be read into memory too."""
+
+    _rest = memoryview(b"")
+
+    async def __anext__(self) -> bytes:
+        """Give the next part; the heir's."""
+        raise StopAsyncIteration
+
+    async def read_into(self, view: memoryview) -> int:
+        """Fill ``view`` as far as the parts reach."""
+        taken = 0
+        while taken < len(view):
+            if not self._rest:
+                try:
+                    self._rest = memoryview(await anext(self))
+                except StopAsyncIteration:
+                    break
+            count = min(len(self._rest), len(view) - taken)
+            view[taken : taken + count] = self._rest[:count]
+            self._rest = self._rest[count:]
+            taken += count
+        return taken
+
+
+class MemoryBody(PartBody):
     """An `OriginBody` of bytes in memory."""
 
     def __init__(self, origin: MemoryOrigin, media_type: str, data: bytes, offset: int, stop: int) -> None:

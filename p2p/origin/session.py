@@ -81,6 +81,19 @@ class Answer:
         except httpx.TransportError as error:
             raise transport_failure(self.name, self.url, error) from error
 
+    @property
+    def fillable(self) -> bool:
+        """Whether the body may be read by ``fill``: none of it was read, and its length is stated."""
+        headers = self.headers
+        return "content-length" in headers and "transfer-encoding" not in headers and self._stream.fillable
+
+    async def fill(self, view: memoryview) -> int:
+        """Fill ``view`` from within the body's stated length; fewer bytes where the connection ends."""
+        try:
+            return await self._stream.fill(view)
+        except httpx.TransportError as error:
+            raise transport_failure(self.name, self.url, error) from error
+
     async def read(self, limit: int, what: str) -> bytes:
         """Read a small body whole and close; OriginProtocolError beyond ``limit`` bytes."""
         async with AsyncExitStack() as stack:

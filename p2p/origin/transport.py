@@ -6,6 +6,7 @@ nested generators that trio complains about when one is left in the middle. `Str
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Final
@@ -66,8 +67,12 @@ class Transport(httpx.AsyncBaseTransport):
                 raise _translate(error) from error
             except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
                 raise _translate(error) from error
+            patience = request.extensions.get("timeout", {}).get("read") or math.inf
             return httpx.Response(
-                answer.status, headers=answer.headers, stream=Stream(answer), extensions=answer.extensions
+                answer.status,
+                headers=answer.headers,
+                stream=Stream(answer, patience),
+                extensions=answer.extensions,
             )
 
     async def aclose(self) -> None:
@@ -123,13 +128,18 @@ class _Trace:
 
 
 class Stream(httpx.AsyncByteStream):
-    """A body. ``aclose`` may be called at any point; what was not read is not waited for."""
+    """A body. ``aclose`` may be called at any point; what was not read is not waited for.
 
-    def __init__(self, answer: httpcore.Response) -> None:
+    It is read either by iterating, or by ``fill``, which takes the socket from httpcore: no copies, but
+    the connection can't be kept afterwards.
+    """
+
+    def __init__(self, answer: httpcore.Response, patience: float) -> None:
         stream = answer.stream
         assert isinstance(stream, AsyncIterable)
         self._iterator: AsyncIterator[bytes] = aiter(stream)
         self._answer = answer
+        self._patience = patience
         self._begun = False
         self._ended = False
 
@@ -149,6 +159,24 @@ class Stream(httpx.AsyncByteStream):
         except BaseException:
             self._ended = True
             raise
+
+    @property
+    def fillable(self) -> bool:
+        """Whether ``fill`` may be used: nothing was read yet, and the body is what follows on the socket."""
+        network = self._answer.extensions.get("network_stream")
+        return not self._begun and isinstance(network, VettedStream) and network.at_body
+
+    async def fill(self, view: memoryview) -> int:
+        """Fill ``view`` with what follows on the socket; fewer bytes only where that ends.
+
+        For an answer with a Content-Length, and within it: nothing here knows where the body ends.
+        """
+        network = self._answer.extensions["network_stream"]
+        assert isinstance(network, VettedStream)
+        try:
+            return await network.fill(view, self._patience)
+        except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+            raise _translate(error) from error
 
     async def aclose(self) -> None:
         """Give the connection back if the body was read to its end; else close it."""

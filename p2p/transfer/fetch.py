@@ -12,6 +12,7 @@ import h11
 import trio
 
 from p2p.errors import PeerError
+from p2p.net.receive import fill
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -59,22 +60,15 @@ class PeerBody:
         if taken:
             view[:taken] = self._start[:taken]
             self._start = self._start[taken:]
-        now = renewed = trio.current_time()
-        latest = now + STALL_SECONDS + len(view) / SLOWEST
-        # One scope for all: a scope, or a new deadline, for every read would cost more than the read.
-        with trio.move_on_at(min(latest, now + STALL_SECONDS)) as scope, _mapped(self._name):
-            while taken < len(view):
-                received = await self._sock.recv_into(view[taken:])
-                if not received:
-                    raise PeerError(self._name, "closed the connection in the middle of an answer")
-                taken += received
-                now = trio.current_time()
-                if now - renewed >= STALL_SECONDS / 8:
-                    renewed = now
-                    scope.deadline = min(latest, now + STALL_SECONDS)
-        if scope.cancelled_caught:
-            slow = f"less than {SLOWEST} bytes a second" if scope.deadline == latest else "nothing"
-            raise StalledError(self._name, f"sent {slow} for {STALL_SECONDS:g} s and more")
+        latest = trio.current_time() + STALL_SECONDS + len(view) / SLOWEST
+        try:
+            with _mapped(self._name):
+                taken += await fill(self._sock, view[taken:], patience=STALL_SECONDS, latest=latest)
+        except trio.TooSlowError as error:
+            slow = f"less than {SLOWEST} bytes a second" if trio.current_time() >= latest else "nothing"
+            raise StalledError(self._name, f"sent {slow} for {STALL_SECONDS:g} s and more") from error
+        if taken < len(view):
+            raise PeerError(self._name, "closed the connection in the middle of an answer")
         self.remaining -= len(view)
 
 

@@ -19,7 +19,7 @@ from p2p.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from p2p.core.swarm.chunks import Layout
     from p2p.origin.api import OriginBody
@@ -32,6 +32,9 @@ BATCH = 4 << 20
 
 BATCH_SECONDS = 0.02
 """A batch that takes longer goes on with the chunks that came: a slow origin's readers wait for them."""
+
+STEP = 1 << 20
+"""Bytes after which the lease hears of progress: in its time, however slow the origin."""
 
 FIRST_BATCH = 1 << 20
 """The first batch is small, so that readers and followers get something soon."""
@@ -153,7 +156,7 @@ async def _take_in_order(partial: Partial, first: int, buffer: memoryview) -> bo
 
 
 class _Source:
-    """Fills buffers from a body's parts of any length; ``received`` is told how many bytes came so far.
+    """Fills buffers from the origin's body; ``received`` is told how many bytes came so far.
 
     ``broken`` is why it gives no more: what came before that is good.
     """
@@ -161,10 +164,9 @@ class _Source:
     def __init__(self, name: str, body: OriginBody, received: Callable[[int], None]) -> None:
         self.broken: OriginError | None = None
         self._name = name
+        self._body = body
         self._received = received
         self._size = 0
-        self._parts: AsyncIterator[bytes] = aiter(body)
-        self._rest = memoryview(b"")
 
     async def chunks_into(self, buffer: memoryview, chunk: int) -> int:
         """Fill ``buffer`` with whole chunks, and give how many: fewer where they take their time."""
@@ -181,22 +183,17 @@ class _Source:
     async def end(self) -> None:
         """Read the end too, so that the connection can be used again."""
         try:
-            if len(self._rest) or await anext(self._parts, None) is not None:
-                raise OriginProtocolError(self._name, "the body goes on behind the length it stated")
+            with memoryview(bytearray(1)) as more:
+                if await self._body.read_into(more):
+                    raise OriginProtocolError(self._name, "the body goes on behind the length it stated")
         except OriginError as error:
             self.broken = error
 
     async def _fill(self, buffer: memoryview) -> None:
-        at = 0
-        while at < len(buffer):
-            if not len(self._rest):
-                part = await anext(self._parts, None)
-                if part is None:
-                    raise OriginProtocolError(self._name, "the body ended before the length it stated")
-                self._rest = memoryview(part)
-                self._size += len(part)
-                self._received(self._size)
-            take = min(len(self._rest), len(buffer) - at)
-            buffer[at : at + take] = self._rest[:take]
-            self._rest = self._rest[take:]
-            at += take
+        for start in range(0, len(buffer), STEP):
+            step = buffer[start : start + STEP]
+            count = await self._body.read_into(step)
+            self._size += count
+            self._received(self._size)
+            if count < len(step):
+                raise OriginProtocolError(self._name, "the body ended before the length it stated")

@@ -73,12 +73,11 @@ class Parts:
         Raises OriginError; OriginProtocolError where the body is not exactly as long as it must be.
         """
         origin = self.origin(wanted.repository)
-        path, at = wanted.repository.path, 0
+        path = wanted.repository.path
         async with origin.open(path, wanted.digest, wanted.kind, offset=start, stop=stop) as body:
-            async for part in body:
-                if at + len(part) <= len(buffer):
-                    buffer[at : at + len(part)] = part
-                at += len(part)
+            at = await body.read_into(buffer)
+            with memoryview(bytearray(1)) as more:
+                at += await body.read_into(more)
         if at != stop - start:
             raise OriginProtocolError(
                 origin.name,

@@ -28,7 +28,7 @@ from p2p.net.listeners import open_listeners
 from p2p.net.message import FileSpan
 from p2p.net.server import serve
 from p2p.origin.api import Kind
-from p2p.origin.memory import MemoryBody, MemoryOrigin
+from p2p.origin.memory import MemoryBody, MemoryOrigin, PartBody
 from p2p.store.memory import MemoryFiles, MemoryStore
 from p2p.transfer.api import BlobStream, Sources, Wanted
 from p2p.transfer.buffers import BufferPool
@@ -75,7 +75,7 @@ class ScriptedOrigin(MemoryOrigin):
             yield _ScriptedBody(self, body, self.sizes.get(digest, body.size))
 
 
-class _ScriptedBody:
+class _ScriptedBody(PartBody):
     def __init__(self, origin: ScriptedOrigin, body: MemoryBody, size: int) -> None:
         self.size = size
         self.offset = body.offset
