@@ -13,11 +13,15 @@ PATIENCE = 12.0
 
 
 class Patience:
-    """Times of the last progress and the last question, in seconds of the caller's clock."""
+    """Times of the last progress and the last question, in seconds of the caller's clock.
 
-    __slots__ = ("progress", "sought")
+    ``hope``: when something came that may lead to progress (a list, the disk's word) and deserves a while.
+    """
+
+    __slots__ = ("hope", "progress", "sought")
 
     def __init__(self) -> None:
+        self.hope = 0.0
         self.progress = 0.0
         self.sought = float("-inf")
 
@@ -25,16 +29,20 @@ class Patience:
         """When it is time to ask again, or to lose patience; ``alone``: nobody could bring progress."""
         if alone:
             wait = self.sought
-        elif self.sought < self.progress + STALL:
-            wait = self.progress + STALL
+        elif self.sought < self._stall:
+            wait = min(self._stall, self.progress + PATIENCE)
         else:
             wait = self.progress + PATIENCE
         return max(wait, self.sought + SEEK_EVERY)
 
     def stalled(self, now: float) -> bool:
         """Whether nothing came for a while."""
-        return now >= self.progress + STALL
+        return now >= self._stall
 
     def over(self, now: float) -> bool:
         """Whether it has taken too long."""
         return now >= self.progress + PATIENCE
+
+    @property
+    def _stall(self) -> float:
+        return max(self.progress, self.hope) + STALL

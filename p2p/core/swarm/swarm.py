@@ -170,7 +170,7 @@ class Swarm:
                 self.have = Bitfield.from_bytes(self.layout.count, have)
                 self.dispute.relinking = False
                 self.out.append(act.Adopt(self.lists.adopted))  # it may have grown meanwhile
-                self.patience.progress = now
+                self.patience.hope = now
             case ev.ReaderJoined() | ev.ReaderMoved() | ev.ReaderLeft():
                 self.readers.handle(event, now)
             case ev.OriginOpened(size=size):
@@ -233,7 +233,7 @@ class Swarm:
         if extended and self.have is not None and not self.dispute.relinking:
             self.out.append(act.Adopt(self.lists.adopted))
         if extended:
-            self.patience.progress = now
+            self.patience.hope = now
 
     def _chunks_taken(self, event: ev.ChunksTaken, now: float) -> None:
         pending = self.requests.pending.get(event.request)
