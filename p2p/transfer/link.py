@@ -162,7 +162,13 @@ class Link:
         self._scope.cancel()
 
     def subscribe(self, digest: Digest, peer: str, midstates: Midstates, sink: Sink) -> None:
-        """Have the other side's state of a digest told to ``sink``, under the name ``peer``."""
+        """Have the other side's state of a digest told to ``sink``, under the name ``peer``.
+
+        The last that is told is ``PeerGone``, at once where the link has ended.
+        """
+        if self.closed:
+            sink(PeerGone(peer, self._reason))
+            return
         self._subscriptions[str(digest)] = _Subscription(peer, sink)
         known = midstates.length > 0
         self._send(Subscribe(str(digest), midstates.length, midstates.list_id() if known else b""))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import h11
 import structlog
 import trio
 import trio_websocket
@@ -16,6 +17,7 @@ import trio_websocket
 from p2p.core.swarm.events import PeerGone
 from p2p.core.wire.common import Provider
 from p2p.errors import PeerError
+from p2p.net.answers import unwrap
 from p2p.transfer.link import MAX_MESSAGE, Link
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ FIND_SECONDS = 1.0
 RECEIVE_BYTES = 65536
 MOST = 512
 """Links dialled at once, and as many accepted."""
+
+_NO_PEER = (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, h11.ProtocolError)
+"""What an answer that is no peer's has the library raise, also from its own task."""
 
 log = structlog.get_logger(__name__)
 
@@ -125,8 +130,6 @@ class Links:
 
     async def accept(self, stream: trio.abc.Stream, host: str) -> None:
         """Serve a link that a peer on ``host`` opened, until it ends (the server gives its stream away)."""
-        if len(self._accepted) >= MOST:
-            return
         async with trio.open_nursery() as nursery:
             try:
                 with trio.fail_after(DIAL_SECONDS):
@@ -134,7 +137,7 @@ class Links:
                         nursery, stream, receive_buffer_size=RECEIVE_BYTES, max_message_size=MAX_MESSAGE
                     )
                     websocket = await request.accept()
-                link, theirs = await self._greet(websocket)
+                link, theirs = await self._greet(websocket, dialled=False)
                 self._accepted.add(link)
                 try:
                     if theirs.port:
@@ -196,9 +199,11 @@ class Links:
             await self._linked(name, address, dial)
         except PeerError as error:
             reason = str(error)
-        except Exception:
-            log.exception("link broke", peer=name)
-            reason = f"{name}: the link broke"
+        except Exception as raised:
+            cause = unwrap(raised)
+            reason = f"{name}: the link broke: {cause!r}"
+            if not isinstance(cause, _NO_PEER):
+                log.exception("link broke", peer=name)
         finally:
             self._came(address, dial, None, reason)
 
@@ -217,7 +222,7 @@ class Links:
                             receive_buffer_size=RECEIVE_BYTES,
                             max_message_size=MAX_MESSAGE,
                         )
-                    link, theirs = await self._greet(websocket)
+                    link, theirs = await self._greet(websocket, dialled=True)
                     self._met(Provider(theirs.node, theirs.name, *address))
                     self._links[address] = link
                     try:
@@ -251,13 +256,18 @@ class Links:
             else:
                 link.subscribe(waiting.digest, waiting.provider.node, waiting.midstates(), waiting.sink)
 
-    async def _greet(self, websocket: trio_websocket.WebSocketConnection) -> tuple[Link, PeerHello]:
-        """Exchange hellos; PeerError where the other side is banned, or none of us."""
+    async def _greet(
+        self, websocket: trio_websocket.WebSocketConnection, *, dialled: bool
+    ) -> tuple[Link, PeerHello]:
+        """Exchange hellos; PeerError where the other side is banned, one too many, or none of us."""
         link = Link(websocket, self._hello, self._holdings, self._find)
         theirs = await link.greet()
         if self._reputation.banned(theirs.node, trio.current_time()):
             await websocket.aclose(1008, "banned")
             raise PeerError(f"peer {theirs.name}", "is banned")
+        if not dialled and len(self._accepted) >= MOST:
+            await websocket.aclose(1013, "no room")
+            raise PeerError(f"peer {theirs.name}", f"is one more than the {MOST} that are linked")
         return link, theirs
 
 

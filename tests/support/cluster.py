@@ -11,23 +11,21 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from p2p.config import ServerLimits, StoreSettings
-from p2p.core.oci.digest import Digest
 from p2p.core.oci.reference import Repository
 from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
 from p2p.core.swarm.reputation import Reputation
 from p2p.core.swarm.settings import SwarmSettings
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding, Provider
 from p2p.core.wire.peer import FindReference, FoundReference, PeerHello
-from p2p.discovery.api import Sink
 from p2p.net.listeners import open_listeners
 from p2p.net.message import FileSpan
 from p2p.net.server import serve
-from p2p.origin.api import Kind
 from p2p.origin.memory import MemoryBody, MemoryOrigin, PartBody
 from p2p.store.memory import MemoryFiles, MemoryStore
 from p2p.transfer.api import BlobStream, Sources, Wanted
@@ -41,6 +39,11 @@ from p2p.transfer.seeder import Seeder
 from tests.support.http_rig import until
 from tests.support.liar import Liar
 from tests.support.store_rig import HASHER, UNLINKED, Blob
+
+if TYPE_CHECKING:
+    from p2p.core.oci.digest import Digest
+    from p2p.discovery.api import Sink
+    from p2p.origin.api import Kind
 
 APP = Repository("test", "app")
 
@@ -414,13 +417,13 @@ async def read_range(
 def open_files() -> set[str]:
     """What this process has open, as far as it counts: sockets and memory files."""
     found = set()
-    for name in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         try:
-            target = os.readlink(f"/proc/self/fd/{name}")
+            target = str(entry.readlink())
         except FileNotFoundError:
-            continue
+            continue  # the descriptor that lists them
         if target.startswith(("socket:", "/memfd:")):
-            found.add(f"{name}:{target}")
+            found.add(f"{entry.name}:{target}")
     return found
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 import trio_websocket
 
-from p2p.core.swarm.midstates import Midstates as StateList
 from p2p.core.wire.codec import decoder, encode
 from p2p.core.wire.common import PROTOCOL_VERSION, Provider
 from p2p.core.wire.peer import Absent, Midstates, PeerHello, PeerMessage, State, Subscribe
-from tests.support.store_rig import Blob
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.midstates import Midstates as StateList
+    from tests.support.store_rig import Blob
 
 EXCHANGE = b"/p2p/v1/exchange"
 _decode = decoder(PeerMessage)
@@ -49,7 +51,7 @@ class Liar:
     asked: list[tuple[int, int]] = field(default_factory=list)
     connections: int = 0
     links: list[trio_websocket.WebSocketConnection] = field(default_factory=list)
-    provider: Provider = Provider("", "", "", 0)
+    provider: Provider = field(init=False)
 
     def __post_init__(self) -> None:
         self.node = self.name.encode().hex().ljust(32, "0")[:32]

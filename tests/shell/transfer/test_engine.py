@@ -69,7 +69,7 @@ async def test_nodes_cold_at_once_take_one_copy_from_the_origin(size: int, algor
 
 
 async def test_sizes_that_nobody_knows_before() -> None:
-    contents = [blob(size, seed=9) for size in (1, 2 * MIB + 3)]
+    contents = [blob(size, seed=9) for size in (40, 2 * MIB + 3)]
     async with cluster() as world:
         nodes = await world.start(3)
         for content in contents:

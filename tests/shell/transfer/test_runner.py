@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import trio.testing
-from trio.testing import MockClock
 
 from p2p.core.swarm.chunks import MAX_BLOB
 from p2p.core.wire.peer import Absent, Have, Midstates, State, Subscribe
@@ -16,6 +15,9 @@ from tests.support.cluster import cluster, read_range
 from tests.support.http_rig import until
 from tests.support.liar import damaged, range_head
 from tests.support.store_rig import MIB, Blob, blob
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 CONTENT = blob(5 * MIB + 77)
 
@@ -202,8 +204,10 @@ async def test_a_peer_that_stalls(fast_clock: MockClock) -> None:
 
 def _all(message: Subscribe, *before: Any) -> list[Any]:
     states = CONTENT.midstates
-    return [*before, State(message.digest, CONTENT.size, complete=True)] + [
-        Midstates(message.digest, 0, states.states, states.list_id())
+    return [
+        *before,
+        State(message.digest, CONTENT.size, complete=True),
+        Midstates(message.digest, 0, states.states, states.list_id()),
     ]
 
 
