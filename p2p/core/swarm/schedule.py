@@ -34,15 +34,15 @@ class Schedule:
         self._rng = rng
 
     def ask(self, now: float) -> None:
-        """Fill every peer's window with requests, the least busy first; then hedge what is late."""
+        """Hedge what is late, then fill every peer's window with requests, the least busy first."""
         swarm = self._swarm
         assert swarm.layout is not None
         assert swarm.have is not None
+        self._hedge(now)
         missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
         wanted = missing & swarm.link_bits & ~swarm.requests.bits
         if wanted:
             self._fill(wanted, now)
-        self._hedge(now)
 
     def next_late(self) -> float | None:
         """When the next request counts as late."""

@@ -249,8 +249,7 @@ class Swarm:
                 self.dispute.refused(peer, index, now)
                 if self.dispute.relinking or self.over:
                     return
-        if event.last:
-            self.requests.end(event.request)
+        if event.last and self.requests.end(event.request) is not None:
             self.requests.timed(event.seconds, pending.count)
             if peer is not None:
                 peer.requests -= 1

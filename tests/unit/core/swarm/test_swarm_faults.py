@@ -353,3 +353,11 @@ def test_a_list_of_one_state_a_message_still_anchors():
         swarm.handle(ev.PeerMidstates("a", length - 1, part, commit), 1.0)
     assert swarm.lists.adopted == blob.full
     assert link(blob.full.state(COUNT - 1), blob.chunks[-1]).hex() == blob.digest.hex
+
+
+def test_a_doubted_peers_requests_are_counted_once():
+    net = Net(Blob(COUNT), origin=False)
+    _, swarm, request = honest_follower(net)
+    swarm.handle(failed(request), 1.0)
+    assert swarm.peers["a"].requests == 0
+    assert not swarm.requests.pending
