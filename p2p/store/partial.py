@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,6 +66,8 @@ class GrowingBlob:
         self._asked: dict[int, Link] = {}
         self._epoch = 0
         self._appending = False
+        self._writing = 0
+        self._written_some = trio.lowlevel.ParkingLot()
         self._open = True
         self._committed = False
 
@@ -116,11 +119,13 @@ class GrowingBlob:
         async with self._gate.shared():
             self._ready()
             pieces = self._chain.cut(first, data)
-            base = self._midstates
-            links = [self._link(base, index) for index in range(first, first + len(pieces))]
-            held = self._held(first, len(pieces))
-            answers = await self._workers.hash(str(self.digest), self._file.take, links, pieces, held, base)
-            self._enter([link for link, holds in zip(links, answers, strict=True) if holds])
+            async with self._only_writer(first, len(pieces)):
+                base = self._midstates
+                links = [self._link(base, index) for index in range(first, first + len(pieces))]
+                held = self._held(first, len(pieces))
+                take = self._file.take
+                answers = await self._workers.hash(str(self.digest), take, links, pieces, held, base)
+                self._enter([link for link, holds in zip(links, answers, strict=True) if holds])
             await self._recheck(limit=len(pieces))
         return answers
 
@@ -221,19 +226,38 @@ class GrowingBlob:
         if linked and first != base.length:
             raise ValueError(f"chunk {first} does not follow a list of {base.length} states")
         held = self._held(first, len(pieces))
-        states = await self._workers.hash(str(self.digest), self._file.extend, first, pieces, base, held)
-        if states is None:
-            return False
-        ours = Midstates(base.algorithm, base.states + states)
-        if linked and self._epoch == epoch:
-            if not ours.agrees(self._midstates):
-                # A list adopted meanwhile says otherwise than the bytes that we hashed ourselves.
-                self._switch(ours)
-            elif ours.length > self._midstates.length:
-                self._midstates = ours
-        self._enter([self._link(ours, index) for index in range(first, first + len(pieces))])
+        async with self._only_writer(first, len(pieces)):
+            if self._epoch != epoch:
+                raise ValueError(f"the list of {self.digest} was changed while chunk {first} waited")
+            states = await self._workers.hash(str(self.digest), self._file.extend, first, pieces, base, held)
+            if states is None:
+                return False
+            ours = Midstates(base.algorithm, base.states + states)
+            if linked and self._epoch == epoch:
+                if not ours.agrees(self._midstates):
+                    # A list adopted meanwhile says otherwise than the bytes that we hashed ourselves.
+                    self._switch(ours)
+                elif ours.length > self._midstates.length:
+                    self._midstates = ours
+            self._enter([self._link(ours, index) for index in range(first, first + len(pieces))])
         await self._recheck(limit=len(pieces))
         return True
+
+    @asynccontextmanager
+    async def _only_writer(self, first: int, count: int) -> AsyncIterator[None]:
+        """Be the only one who writes these chunks.
+
+        Of two threads, under lists that disagree, the one whose list fell could else write last.
+        """
+        chunks = ((1 << count) - 1) << first
+        while self._writing & chunks:
+            await self._written_some.park()
+        self._writing |= chunks
+        try:
+            yield
+        finally:
+            self._writing &= ~chunks
+            self._written_some.unpark_all()
 
     def _enter(self, links: Sequence[Link]) -> None:
         """Note chunks that were written, and those as held whose link is still the one they hold under."""

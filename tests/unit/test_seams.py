@@ -1,0 +1,96 @@
+"""Every implementation of a seam, twins included, has all its members with the same parameters."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Protocol
+
+import pytest
+
+from p2p.discovery.api import Discovery, Leases, References
+from p2p.discovery.composite import Routes
+from p2p.discovery.static import StaticPeers
+from p2p.discovery.tracker_client import TrackerClient
+from p2p.metadata.api import Metadata
+from p2p.metadata.memory import MemoryMetadata
+from p2p.metadata.sql import SqlMetadata
+from p2p.net.body import IncomingBody
+from p2p.net.message import RequestBody
+from p2p.origin.api import Origin, OriginBody
+from p2p.origin.body import Body
+from p2p.origin.client import RegistryOrigin
+from p2p.origin.factory import Origins
+from p2p.origin.memory import MemoryBody, MemoryOrigin
+from p2p.registry.api import OriginLookup, Upstream
+from p2p.store.api import Partial, Store
+from p2p.store.disk import DiskStore
+from p2p.store.files import Files, OsFiles, Volume
+from p2p.store.memory import MemoryFiles, MemoryStore
+from p2p.store.partial import GrowingBlob
+from p2p.transfer.api import BlobStream, Transfer
+from p2p.transfer.engine import Engine
+from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
+from tests.support import cluster, http_rig, registry_rig
+
+SEAMS: list[tuple[type, list[type]]] = [
+    (Store, [DiskStore, MemoryStore]),
+    (Partial, [GrowingBlob]),
+    (Files, [OsFiles, MemoryFiles]),
+    (Volume, [OsFiles, MemoryFiles]),
+    (Origin, [RegistryOrigin, MemoryOrigin, cluster.ScriptedOrigin]),
+    (OriginBody, [Body, MemoryBody]),
+    (Upstream, [RegistryOrigin, MemoryOrigin]),
+    (OriginLookup, [Origins, registry_rig.MemoryOrigins]),
+    (Discovery, [TrackerClient, StaticPeers, Routes, cluster.BoardClient]),
+    (Leases, [TrackerClient, Routes, cluster.BoardClient]),
+    (References, [TrackerClient, Routes, registry_rig.MemoryReferences]),
+    (Metadata, [SqlMetadata, MemoryMetadata]),
+    (Transfer, [Engine, registry_rig.MemoryTransfer]),
+    (BlobStream, [StoredStream, SwarmStream, PassingStream, registry_rig.MemoryStream]),
+    (RequestBody, [IncomingBody, http_rig.NoBody, registry_rig.NoBody]),
+]
+PAIRS = [(seam, one) for seam, implementations in SEAMS for one in implementations]
+
+
+def members(seam: type) -> dict[str, Any]:
+    """A protocol's methods and properties; attributes are what mypy looks after."""
+    found: dict[str, Any] = {}
+    for base in reversed(seam.__mro__):
+        if base not in (object, Protocol):
+            found |= {
+                name: value
+                for name, value in vars(base).items()
+                if (not name.startswith("_") or name == "__aiter__")
+                and (inspect.isfunction(value) or isinstance(value, property))
+            }
+    return found
+
+
+def parameters(function: Any) -> list[tuple[str, str, bool]]:
+    """Name, kind and whether there is a default, of what a caller can give."""
+    return [
+        (p.name, p.kind.name, p.default is not p.empty)
+        for p in inspect.signature(inspect.unwrap(function)).parameters.values()
+    ]
+
+
+def kind(function: Any) -> str:
+    """How its result is to be waited for. An iterator may be a generator or be made by a plain function."""
+    if isinstance(function, property):
+        return "property"
+    return "async" if inspect.iscoroutinefunction(function) else "plain"
+
+
+@pytest.mark.parametrize(("seam", "implementation"), PAIRS, ids=lambda one: one.__name__)
+def test_an_implementation_has_the_whole_face(seam: type, implementation: type) -> None:
+    for name, wanted in members(seam).items():
+        given = inspect.getattr_static(implementation, name, None)
+        assert given is not None, f"{implementation.__name__} has no {name}"
+        assert kind(given) == kind(wanted), f"{implementation.__name__}.{name} is {kind(given)}"
+        if not isinstance(wanted, property):
+            assert parameters(given) == parameters(wanted), f"{implementation.__name__}.{name} takes others"
+
+
+def test_each_seam_has_something_to_compare() -> None:
+    assert all(members(seam) for seam, _ in SEAMS)
+    assert "tag" in members(Metadata)
