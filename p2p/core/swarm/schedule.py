@@ -61,18 +61,16 @@ class Schedule:
         layout = swarm.layout
         demand = swarm.readers.demand(layout, swarm.have.bits)
         urgent = demand.urgent
-        if swarm.settings.links and not swarm.anchored and swarm.lists.adopted.full(layout.count):
-            # The last link anchors the list and proves the size: early, before much rests on them.
-            urgent |= 1 << layout.last
-        wanted &= demand.window | urgent
+        # The last link anchors the list and proves the size: first, before anything rests on them.
+        anchor = 1 << layout.last if swarm.untried else 0
+        wanted &= demand.window | urgent | anchor
         most = max(1, swarm.settings.run // layout.chunk)
         waiting = bool(urgent) and not len(swarm.have)
         room = self._room()
         late = self._late()
         swift = 0
-        for peer in sorted(
-            swarm.peers.values(), key=lambda p: (p.provider.node in late, p.requests, -p.rate)
-        ):
+        order = {name: (name in late, p.overtaken, p.requests, -p.rate) for name, p in swarm.peers.items()}
+        for peer in sorted(swarm.peers.values(), key=lambda peer: order[peer.provider.node]):
             offered = swarm.offered_by(peer)
             if peer.provider.node not in late:
                 swift |= offered
@@ -81,9 +79,9 @@ class Schedule:
             window = peer.window(most * layout.chunk)
             while wanted & offered and peer.requests < window and room > 0:
                 choice = wanted & offered
-                first = pick(choice, urgent, swarm.members.rarity, self._rng)
+                first = pick(choice, choice & anchor or urgent, swarm.members.rarity, self._rng)
                 # The first byte is awaited: one chunk alone arrives and is verified soonest.
-                alone = waiting and urgent >> first & 1
+                alone = (waiting and urgent >> first & 1) or anchor >> first & 1
                 limit = 1 if alone else min(peer.run(layout.chunk, most), room)
                 count = run_from(first, choice, limit)
                 self._request(peer, first, count, now)

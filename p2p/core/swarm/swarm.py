@@ -120,10 +120,18 @@ class Swarm:
             return True
         if self.have is None or self.layout is None or index == self.layout.last:
             return False
-        # A full list can be held against the digest by its last link, and is first: the simplest lie ends
-        # there. One that still grows can't be; what it let through is held against the proven one later.
-        untried = not self.lists.own and self.lists.adopted.full(self.layout.count) and not self.anchored
-        return index in self.have and not self.disputed and not untried
+        return index in self.have and not self.disputed and not self.untried
+
+    @property
+    def untried(self) -> bool:
+        """Whether a full list of others was not yet held against the digest by its last link.
+
+        The simplest lie ends there. A list that still grows can't be tried; what it let through is held
+        against the proven one later.
+        """
+        if self.lists.own or self.layout is None or not self.settings.links:
+            return False
+        return self.lists.adopted.full(self.layout.count) and not self.anchored
 
     @property
     def link_bits(self) -> int:

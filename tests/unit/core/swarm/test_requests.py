@@ -1,0 +1,118 @@
+"""The table of requests, under any course of its own calls."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
+
+from p2p.core.swarm.bitfield import iter_bits
+from p2p.core.swarm.requests import FIRST_HEDGE, LEAST_HEDGE, MOST_HEDGE, SAMPLES, Requests
+
+
+class Table(RuleBasedStateMachine):
+    """Against a plain dictionary of what each request still misses."""
+
+    numbers = Bundle("numbers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests = Requests()
+        self.missing: dict[int, list[int]] = {}
+        self.ever: set[int] = set()
+        self.now = 0.0
+
+    @rule(target=numbers, first=st.integers(0, 30), count=st.integers(1, 6), peer=st.sampled_from("abc"))
+    def add(self, first: int, count: int, peer: str) -> int:
+        self.now += 0.01
+        pending = self.requests.add(peer, first, count, self.now)
+        assert pending.request not in self.ever, "a number stands for one request alone"
+        assert pending.late_at > self.now
+        assert not pending.late
+        self.ever.add(pending.request)
+        self.missing[pending.request] = list(range(first, first + count))
+        return pending.request
+
+    @rule(number=numbers, count=st.integers(1, 3))
+    def taken(self, number: int, count: int) -> None:
+        left = self.missing.get(number)
+        if left is not None and len(left) < count:
+            return
+        self.requests.taken(number, count)
+        if left is not None:
+            del left[:count]
+
+    @rule(number=numbers)
+    def end(self, number: int) -> None:
+        pending = self.requests.end(number)
+        assert (pending is not None) == (number in self.missing)
+        self.missing.pop(number, None)
+
+    @rule(target=numbers)
+    def a_stranger(self) -> object:
+        assert self.requests.end(10**6) is None
+        self.requests.taken(10**6, 1)
+        return multiple()
+
+    @rule(seconds=st.floats(0, 100), count=st.integers(1, 4))
+    def timed(self, seconds: float, count: int) -> None:
+        self.requests.timed(seconds, count)
+
+    @invariant()
+    def what_is_missing(self) -> None:
+        assert {n: list(p.missing) for n, p in self.requests.pending.items()} == self.missing
+
+    @invariant()
+    def who_was_asked_for_a_chunk(self) -> None:
+        expected: dict[int, list[int]] = {}
+        for number, left in self.missing.items():
+            for index in left:
+                expected.setdefault(index, []).append(number)
+        assert {i: sorted(numbers) for i, numbers in self.requests.by_chunk.items()} == expected
+
+    @invariant()
+    def the_bits_are_the_chunks_under_way(self) -> None:
+        assert set(iter_bits(self.requests.bits)) == set(self.requests.by_chunk)
+
+    @invariant()
+    def lateness_is_bounded(self) -> None:
+        assert LEAST_HEDGE <= self.requests.hedge_after(1) <= MOST_HEDGE
+
+
+Table.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestTable = pytest.mark.slow(Table.TestCase)
+
+
+def test_late_is_twice_the_95th_percentile_of_the_recent_requests() -> None:
+    requests = Requests()
+    for _ in range(3):
+        requests.timed(0.3, 1)
+        assert requests.hedge_after(1) == FIRST_HEDGE
+    for _ in range(16):
+        requests.timed(0.3, 1)
+    requests.timed(9.0, 1)  # one in twenty
+    assert requests.hedge_after(1) == MOST_HEDGE
+    requests.timed(0.3, 1)
+    assert requests.hedge_after(1) == pytest.approx(0.6)
+
+
+def test_a_longer_request_has_longer() -> None:
+    """Else every long one that follows a few short ones would be asked twice."""
+    requests = Requests()
+    for _ in range(8):
+        requests.timed(0.5, 1)
+    assert requests.hedge_after(1) == pytest.approx(1.0)
+    assert requests.hedge_after(4) == pytest.approx(4.0)
+    for _ in range(SAMPLES):
+        requests.timed(2.0, 4)
+    assert requests.hedge_after(4) == pytest.approx(4.0)
+
+
+def test_only_recent_times_count() -> None:
+    requests = Requests()
+    for _ in range(SAMPLES):
+        requests.timed(2.0, 1)
+    for _ in range(SAMPLES):
+        requests.timed(0.2, 1)
+    assert requests.hedge_after(1) == pytest.approx(0.4)
