@@ -108,6 +108,7 @@ async def test_an_idle_pool_lets_go(autojump_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 5 * SMALLEST), st.integers(0, 5)), max_size=30))
 def test_never_over_the_budget(loans: list[tuple[int, int]]) -> None:
     budget = 6 * SMALLEST

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -379,7 +379,9 @@ async def test_too_many_subscriptions_end_the_link(monkeypatch: pytest.MonkeyPat
     async def send(websocket: Any) -> None:
         for seed in range(4):
             await websocket.send_message(encode(Subscribe(str(blob(40, seed=seed).digest))))
-        await trio.sleep_forever()
+        with suppress(trio_websocket.ConnectionClosed):
+            while True:
+                await websocket.get_message()
 
     async with against(send) as mine:
         with trio.fail_after(2):

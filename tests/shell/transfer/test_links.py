@@ -55,6 +55,7 @@ async def test_a_subscription_dials_and_many_share_the_link() -> None:
         assert (len(one.links), len(two.links)) == (1, 1)
 
 
+@pytest.mark.slow
 async def test_nodes_that_dial_each_other_at_once() -> None:
     async with cluster() as world:
         nodes = await world.start(3)

@@ -111,6 +111,7 @@ async def test_of_a_growing_blob_what_holds_and_nothing_else() -> None:
         await partial.close()
 
 
+@pytest.mark.slow
 async def test_an_answer_outlives_what_it_is_read_from() -> None:
     """Completed, evicted or discarded in the middle: who began to read reads on."""
     content = blob(24 * MIB)
@@ -145,6 +146,7 @@ async def test_an_answer_outlives_what_it_is_read_from() -> None:
             assert bytes(client.buffer) == content.data
 
 
+@pytest.mark.slow
 async def test_few_answers_at_once_and_places_are_given_back() -> None:
     content = blob(24 * MIB)
     path = f"/p2p/v1/blobs/{content.digest}"
