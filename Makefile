@@ -44,7 +44,7 @@ test: setup ## Unit and shell tests; needs nothing but Python.
 
 e2e: setup ## Real clients against real daemons; installs them (Debian, root).
 	sh tests/e2e/install.sh
-	$(BIN)/pytest -q tests/e2e
+	$(BIN)/pytest -q -o faulthandler_timeout=0 tests/e2e
 
 bench: setup ## The whole benchmark, as a table and JSON.
 	$(BIN)/python -m bench
