@@ -126,3 +126,13 @@ class TrackerError(RemoteError):
 
 class VerificationError(RemoraError):
     """Bytes that do not match the digest or the link they were to hold."""
+
+
+def lone(error: BaseException) -> BaseException:
+    """Give the one error in a nursery's groups; the group itself where there are several."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup):
+        if len(inner.exceptions) > 1:
+            return error
+        inner = inner.exceptions[0]
+    return inner

@@ -7,7 +7,6 @@ Stop: the servers accept no more and drain, then swarms and links end, then the 
 from __future__ import annotations
 
 import gc
-import ipaddress
 import random
 import socket
 import sys
@@ -33,12 +32,13 @@ from p2p.discovery.api import KnownReference
 from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import Identity, TrackerClient
+from p2p.errors import lone
 from p2p.metadata.sql import open_metadata
 from p2p.net.hosts import LOOPBACK_HOSTS, guard_hosts
-from p2p.net.listeners import open_listeners, split_address
+from p2p.net.listeners import open_listeners
 from p2p.net.server import serve
 from p2p.node.admin import RequestReport, Status, SwarmStatus, admin_handler
-from p2p.node.exposure import check_peer_address
+from p2p.node.exposure import advertised, check_peer_address
 from p2p.node.health import health_handler
 from p2p.node.identity import node_id
 from p2p.node.logs import configure
@@ -98,21 +98,27 @@ async def run_node(settings: NodeSettings, *, ready: Callable[[ReadyInfo], None]
     # calls; by default each may wait 5 ms for it, several times for every chunk.
     sys.setswitchinterval(SWITCH_SECONDS)
     check_peer_address(settings.peer)
-    async with AsyncExitStack() as stack:
-        node = await _Node.make(settings, stack)
-        stop = trio.Event()
-        async with trio.open_nursery() as nursery:
+    failure: BaseException | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            node = await _Node.make(settings, stack)
+            stop = trio.Event()
+            async with trio.open_nursery() as nursery:
 
-            async def shielded() -> None:
-                # Cancellation asks for a stop; what is under way must still be able to end well.
-                with trio.CancelScope(shield=True):
-                    await node.run(stop, ready)
+                async def shielded() -> None:
+                    # Cancellation asks for a stop; what is under way must still be able to end well.
+                    with trio.CancelScope(shield=True):
+                        await node.run(stop, ready)
 
-            nursery.start_soon(shielded)
-            try:
-                await stop.wait()
-            finally:
-                stop.set()
+                nursery.start_soon(shielded)
+                try:
+                    await stop.wait()
+                finally:
+                    stop.set()
+    except ExceptionGroup as group:
+        failure = lone(group)
+    if failure is not None:
+        raise failure
 
 
 class _Node:
@@ -214,7 +220,7 @@ class _Node:
             listeners[role] = await open_listeners(address)
             for listener in listeners[role]:
                 stack.callback(listener.close)
-        host, port = _advertised(settings, listeners["peer"])
+        host, port = advertised(settings.peer, listeners["peer"][0].address)
         identity = Identity(own, name, host, port)
         node = cls(settings, identity, hasher, store, metadata, listeners, stack)
         late.append(node)
@@ -378,17 +384,3 @@ class _Node:
             "known_peers": len(self.static.nodes()),
             "discovery": self._ways(),
         }
-
-
-def _advertised(settings: NodeSettings, listeners: Sequence[Listener]) -> tuple[str, int]:
-    """Where other nodes are told to find us; an empty host where we listen on every address."""
-    bound_host, bound_port = split_address(listeners[0].address)
-    if settings.peer.advertise:
-        host, port = split_address(settings.peer.advertise)
-        return host, port or bound_port
-    host = bound_host.strip("[]")
-    try:
-        everywhere = ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        everywhere = False
-    return "" if everywhere else host, bound_port

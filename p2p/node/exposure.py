@@ -1,4 +1,4 @@
-"""Who may reach the peer port: only this host, unless the operator says that the network is trusted."""
+"""Who may reach the peer port (this host alone, unless the network is trusted), and by which address."""
 
 from __future__ import annotations
 
@@ -31,3 +31,19 @@ def check_peer_address(settings: PeerSettings) -> None:
             "is reachable from other hosts, and peers are not authenticated",
             "Give --insecure (peer.insecure) on a network that you trust, or listen on 127.0.0.1",
         )
+
+
+def advertised(settings: PeerSettings, bound: str) -> tuple[str, int]:
+    """Where other nodes are told to find us, listening on ``bound``.
+
+    An empty host where that is every address: others take the one that they see us come from.
+    """
+    host, port = split_address(bound)
+    if settings.advertise:
+        said, number = split_address(settings.advertise)
+        return said, number or port
+    try:
+        everywhere = ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        everywhere = False
+    return "" if everywhere else host, port

@@ -10,8 +10,9 @@ import trio
 
 from p2p.core.oci.descriptor import Platform
 from p2p.core.oci.digest import Digest
+from p2p.core.oci.reference import DEFAULT_TAG, validate_tag
 from p2p.core.wire.tracker import Intent, IntentCancel, IntentProgress
-from p2p.errors import RemoraError
+from p2p.errors import RemoraError, lone
 from p2p.origin.api import Kind
 from p2p.transfer.api import Sources, Wanted
 
@@ -45,13 +46,17 @@ def host_platform() -> Platform:
 
 
 def split_image(image: str) -> tuple[str, str, Digest | None]:
-    """Split ``name[:tag][@digest]`` into name, tag (``latest`` where none is said) and digest."""
+    """Split ``name[:tag][@digest]`` into name, tag (``latest`` where none is said) and digest.
+
+    RegistryError for a tag or a digest that is none.
+    """
     name, at, digest = image.partition("@")
     head, colon, tag = name.rpartition(":")
     if colon and "/" not in tag:
         name = head
+        validate_tag(tag)
     else:
-        tag = "latest"
+        tag = DEFAULT_TAG
     return name, tag, Digest.parse(digest) if at else None
 
 
@@ -73,7 +78,7 @@ class Prefetcher:
         self._pin = pin
         self._report = report
         self._jobs: dict[str, trio.CancelScope] = {}
-        self._inbox: list[Intent] = []
+        self._inbox: list[tuple[Intent, trio.CancelScope]] = []
         self._wake = trio.Event()
 
     def take(self, message: Intent | IntentCancel) -> None:
@@ -83,8 +88,8 @@ class Prefetcher:
             if scope is not None:
                 scope.cancel()
         elif message.job not in self._jobs:
-            self._jobs[message.job] = trio.CancelScope()
-            self._inbox.append(message)
+            scope = self._jobs[message.job] = trio.CancelScope()
+            self._inbox.append((message, scope))
             self._wake.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -95,16 +100,16 @@ class Prefetcher:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 while self._inbox:
-                    nursery.start_soon(self._work, self._inbox.pop(0))
+                    nursery.start_soon(self._work, *self._inbox.pop(0))
 
-    async def _work(self, intent: Intent) -> None:
-        scope = self._jobs[intent.job]
+    async def _work(self, intent: Intent, scope: trio.CancelScope) -> None:
         limit = trio.CapacityLimiter(IMAGES)
         with scope:
             async with trio.open_nursery() as nursery:
                 for image in intent.images:
                     nursery.start_soon(self._image, intent.job, image, limit)
-        self._jobs.pop(intent.job, None)
+        if self._jobs.get(intent.job) is scope:  # not cancelled, and begun again meanwhile
+            del self._jobs[intent.job]
 
     async def _image(self, job: str, image: str, limit: trio.CapacityLimiter) -> None:
         sources, total = Sources(), 0
@@ -116,8 +121,8 @@ class Prefetcher:
             tell("resolving")
             try:
                 repository, manifests, children = await self._resolve(image)
-            except RemoraError as error:
-                tell("failed", str(error))
+            except Exception as error:
+                tell("failed", _reason(error, image))
                 return
             blobs = {one.digest: one for one in (*manifests, *children)}
             total = sum(one.size for one in blobs.values())
@@ -165,8 +170,17 @@ class Prefetcher:
             try:
                 await self._pin(wanted.digest)
                 await self._transfer.fetch(wanted, sources)
-            except RemoraError as error:
-                failures.append(str(error))
+            except Exception as error:
+                failures.append(_reason(error, str(wanted.digest)))
+
+
+def _reason(error: Exception, subject: str) -> str:
+    """Say why; a fault of our own goes to the log as well: one broken pull must not take the node with it."""
+    error = sole if isinstance(sole := lone(error), Exception) else error
+    if isinstance(error, RemoraError):
+        return str(error)
+    log.error("prefetch broke", subject=subject, exc_info=error)
+    return f"{subject}: {error!r}"
 
 
 async def _repeat(tell: Callable[[], None]) -> None:

@@ -191,6 +191,9 @@ class MemoryTransfer:
         self.gate: trio.Event | None = None
         self.opened: list[Wanted] = []
         self.ahead: list[Wanted] = []
+        self.fetched: list[Wanted] = []
+        self.fetch_gate: trio.Event | None = None
+        self.broken: dict[Digest, Exception] = {}
         self.readers = 0
         self.spans_given = 0
 
@@ -219,7 +222,25 @@ class MemoryTransfer:
             stream.close()
 
     async def fetch(self, wanted: Wanted, sources: Sources) -> None:
-        raise NotImplementedError
+        """Get a blob into ``complete``; ``fetch_gate`` holds it back, ``broken`` blobs raise."""
+        self.fetched.append(wanted)
+        await trio.lowlevel.checkpoint()
+        if wanted.digest in self.complete:
+            sources.cache += len(self.complete[wanted.digest])
+            return
+        if self.fetch_gate is not None:
+            await self.fetch_gate.wait()
+        if wanted.digest in self.broken:
+            raise self.broken[wanted.digest]
+        data = self.peers.get(wanted.digest)
+        if data is not None:
+            sources.peers += len(data)
+        else:
+            data = self._origins.find(wanted.repository.registry).body(wanted)
+            if data is None:
+                raise OriginNotFoundError(wanted.repository.registry, f"it has no {wanted.digest}")
+            sources.origin += len(data)
+        self.complete[wanted.digest] = data
 
     def read_ahead(self, wanted: tuple[Wanted, ...]) -> None:
         self.ahead.extend(wanted)

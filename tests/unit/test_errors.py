@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 import p2p.errors
-from p2p.errors import ConfigError, OriginLimitedError, OriginStatusError, PortInUseError, RemoraError
+from p2p.errors import ConfigError, OriginLimitedError, OriginStatusError, PortInUseError, RemoraError, lone
 
 
 def test_an_error_is_a_sentence_of_three_parts() -> None:
@@ -31,3 +31,11 @@ def test_errors_carry_what_a_caller_decides_by() -> None:
 def test_there_is_one_root_and_the_tree_names_all(name: str) -> None:
     assert issubclass(getattr(p2p.errors, name), RemoraError)
     assert name in (p2p.errors.__doc__ or "")
+
+
+def test_the_lone_error_in_a_nurserys_groups() -> None:
+    error = RemoraError("x", "broke")
+    assert lone(error) is error
+    assert lone(ExceptionGroup("", [ExceptionGroup("", [error])])) is error
+    several = ExceptionGroup("", [ExceptionGroup("", [error, ValueError()])])
+    assert lone(several) is several
