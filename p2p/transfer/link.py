@@ -1,4 +1,4 @@
-"""One connection between two peers: both subscribe to each other's blobs on it.
+"""One connection between two peers: both may subscribe to each other's blobs on it.
 
 What is pushed to the other side is composed at the moment of sending from what is held then, so that a
 slow link gets few large messages and never a growing queue.
