@@ -3,7 +3,8 @@
 After ``PeerHello`` from both sides each may ``Subscribe`` to digests of the other. The answer is one
 ``State`` or ``Absent``; then, until ``Unsubscribe``, pushes: ``Have`` as chunks are verified,
 ``Midstates`` as the list grows, a ``State`` again when the blob becomes complete, stops being held, or
-lost chunks because its list fell. A subscription to an absent digest stays: a ``State`` follows when the node begins to hold it.
+lost chunks because its list fell. A subscription to an absent digest stays: a ``State`` follows when the
+node begins to hold it.
 """
 
 from __future__ import annotations
