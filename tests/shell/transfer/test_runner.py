@@ -253,8 +253,9 @@ MESSAGES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(strict=True, reason="the first size that a peer claims is believed where none is known")
-async def test_a_peer_that_lies_about_an_unknown_size() -> None:
+async def test_a_peer_that_lies_about_an_unknown_size(fast_clock: MockClock) -> None:
     def too_long(message: Subscribe) -> list[Any]:
         return [State(message.digest, CONTENT.size + 1, complete=True)]
 
