@@ -93,7 +93,7 @@ class Connection:
                     await self._transport.linger()
                 elif after is _After.ABORT:
                     await self._transport.abort()
-        except Exception:
+        except Exception:  # the edge: one connection's bug is logged whole, and ends that connection alone
             _logger.exception("connection failed", peer=self._transport.peer)
         finally:
             with trio.CancelScope(shield=True):  # bounded: closing forcefully waits for nothing
@@ -167,7 +167,7 @@ class Connection:
         """Ask the handler; its errors become responses."""
         try:
             return await self._service.handler(request)
-        except Exception as raised:
+        except Exception as raised:  # the edge: a handler's bug is a logged 500, never a traceback
             error = unwrap(raised)
             if isinstance(error, BodyLostError):
                 raise self._transport.gone() from error
@@ -200,7 +200,7 @@ class Connection:
                 await self._transport.send(head + content.data)
         except ClientGoneError:
             raise
-        except Exception as raised:
+        except Exception as raised:  # a body that fails can only be cut, whatever the reason; it is logged
             return self._cut(request, unwrap(raised))
         if not close:
             return _After.NEXT

@@ -39,7 +39,7 @@ async def send_spans(wire: Wire, spans: Spans, head: bytes) -> None:
         # Nothing but Cancelled leaves the nursery's body: a group would hide what it is.
         try:
             await sender.send_parts()
-        except Exception as error:
+        except Exception as error:  # raised again below, outside of the nursery's group
             failure = error
         nursery.cancel_scope.cancel()
     if sender.gone and sender.sent < spans.length:

@@ -121,7 +121,7 @@ class Prefetcher:
             tell("resolving")
             try:
                 repository, manifests, children = await self._resolve(image)
-            except Exception as error:
+            except Exception as error:  # told to whoever asked for the job; the other images go on
                 tell("failed", _reason(error, image))
                 return
             blobs = {one.digest: one for one in (*manifests, *children)}
@@ -170,7 +170,7 @@ class Prefetcher:
             try:
                 await self._pin(wanted.digest)
                 await self._transfer.fetch(wanted, sources)
-            except Exception as error:
+            except Exception as error:  # told with the image's state; the other blobs go on
                 failures.append(_reason(error, str(wanted.digest)))
 
 
