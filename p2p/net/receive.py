@@ -6,6 +6,7 @@ A reader is woken when a good part of what it waits for is there (``SO_RCVLOWAT`
 from __future__ import annotations
 
 import math
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,11 @@ import trio
 if TYPE_CHECKING:
     from trio.socket import SocketType
 
-WATERMARK = 256 * 1024
-"""Bytes that wake the reader, where it waits for that many: some 100 µs of a fast network."""
+WATERMARK = 1024 * 1024
+"""Bytes that wake the reader, where it waits for that many: a millisecond of a fast network."""
+
+_LEAST = 64 * 1024
+"""Fewer bytes than this are waited for at once."""
 
 _RENEW = 0.125
 """Share of the patience after which a deadline is moved; moving it at every read would cost too much."""
@@ -25,7 +29,7 @@ async def fill(sock: SocketType, view: memoryview, *, patience: float, latest: f
     """Receive into ``view`` until it is full or the other side ends; gives how many bytes came.
 
     Raises trio.TooSlowError when nothing comes for ``patience`` seconds or the clock reaches ``latest``;
-    OSError as the socket does.
+    OSError as the socket does. The socket must be trio's own, so that it does not block.
     """
     taken, mark = 0, 1
     try:
@@ -36,7 +40,10 @@ async def fill(sock: SocketType, view: memoryview, *, patience: float, latest: f
             renewed = trio.current_time()
             with trio.move_on_at(min(latest, renewed + patience)) as scope:
                 while taken < len(view):
-                    received = await sock.recv_into(view[taken:])
+                    await trio.lowlevel.wait_readable(sock.fileno())
+                    received = _now(sock, view[taken:])
+                    if received is None:
+                        continue
                     if not received:
                         return taken
                     taken += received
@@ -49,7 +56,7 @@ async def fill(sock: SocketType, view: memoryview, *, patience: float, latest: f
                         scope.deadline = min(latest, now + patience)
             if scope.cancelled_caught:
                 # A slow network may have brought something, only less than wakes us.
-                received = _at_once(sock, view[taken:])
+                received = _now(sock, view[taken:])
                 if not received or trio.current_time() >= latest:
                     raise trio.TooSlowError(f"nothing came for {patience:g} s")
                 taken += received
@@ -60,14 +67,16 @@ async def fill(sock: SocketType, view: memoryview, *, patience: float, latest: f
 
 
 def _mark(missing: int) -> int:
-    return WATERMARK if missing > WATERMARK else max(1, missing // 2)
+    """Half of what is missing at the end, so that the last bytes come in while those before are copied."""
+    return WATERMARK if missing > WATERMARK else max(min(missing, _LEAST), missing // 2)
 
 
-def _at_once(sock: SocketType, view: memoryview) -> int:
-    """What is there now, without waiting; 0 where there is nothing."""
-    plain = socket.socket(fileno=socket.dup(sock.fileno()))
-    with plain:
-        try:
-            return plain.recv_into(view, len(view), socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return 0
+def _now(sock: SocketType, view: memoryview) -> int | None:
+    """Receive what is there, without waiting; None where that is nothing, 0 at the end.
+
+    A system call and nothing else: trio's ``recv_into`` takes two passes of its scheduler for each.
+    """
+    try:
+        return os.readv(sock.fileno(), [view])
+    except BlockingIOError:
+        return None

@@ -21,7 +21,7 @@ from p2p.net.transport import RECEIVE_BYTES, Transport, too_short, unreadable
 if TYPE_CHECKING:
     from p2p.net.message import FileSpan
 
-WINDOW = 2 * 1024 * 1024
+WINDOW = 4 * 1024 * 1024
 """Most bytes that one ``sendfile`` is asked for, and one probe of the page cache looks at."""
 
 _GONE = frozenset(

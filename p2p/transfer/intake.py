@@ -36,6 +36,9 @@ BATCH_SECONDS = 0.02
 STEP = 1 << 20
 """Bytes after which the lease hears of progress: in its time, however slow the origin."""
 
+STRIDE = 4 << 20
+"""The same while steps take less than ``BATCH_SECONDS``: each costs a pass through every layer."""
+
 FIRST_BATCH = 1 << 20
 """The first batch is small, so that readers and followers get something soon."""
 
@@ -167,6 +170,7 @@ class _Source:
         self._body = body
         self._received = received
         self._size = 0
+        self._step = STEP
 
     async def chunks_into(self, buffer: memoryview, chunk: int) -> int:
         """Fill ``buffer`` with whole chunks, and give how many: fewer where they take their time."""
@@ -190,10 +194,13 @@ class _Source:
             self.broken = error
 
     async def _fill(self, buffer: memoryview) -> None:
-        for start in range(0, len(buffer), STEP):
-            step = buffer[start : start + STEP]
-            count = await self._body.read_into(step)
+        while buffer:
+            began = trio.current_time()
+            wanted = min(self._step, len(buffer))
+            count = await self._body.read_into(buffer[:wanted])
             self._size += count
             self._received(self._size)
-            if count < len(step):
+            if count < wanted:
                 raise OriginProtocolError(self._name, "the body ended before the length it stated")
+            self._step = STRIDE if trio.current_time() - began < BATCH_SECONDS else STEP
+            buffer = buffer[wanted:]

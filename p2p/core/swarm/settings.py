@@ -18,4 +18,4 @@ class SwarmSettings:
     peers: int = 30
     grace: float = 30.0
     links: bool = True
-    run: int = 4 * MIB
+    run: int = 8 * MIB

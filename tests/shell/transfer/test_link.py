@@ -355,6 +355,7 @@ async def test_messages_about_what_nobody_asked_for_are_ignored() -> None:
     other = str(blob(7).digest)
 
     async def send(websocket: Any) -> None:
+        await websocket.get_message()  # the subscription: what comes before it is nobody's either
         for message in (
             State(other, 7, True),
             Have(other, (0,)),

@@ -10,6 +10,7 @@ from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MIB
 from p2p.core.swarm.requests import FIRST_HEDGE
 from p2p.core.swarm.schedule import DRIP_SECONDS, ENDGAME, MOST_REQUESTS
+from p2p.core.swarm.settings import SwarmSettings
 from tests.support.swarm_rig import Rig, states
 
 COUNT = 40
@@ -94,7 +95,7 @@ def test_a_proven_fast_peer_gets_runs_and_a_stranger_single_chunks() -> None:
     rig.swarm.members.cancel_all()
     measured(rig, 100.0 * MIB)
     rig.tick(0.1)
-    assert max(request.count for request in rig.of(act.Request)) == 4
+    assert max(request.count for request in rig.of(act.Request)) == SwarmSettings().run // MIB
     rig.seeder("new")
     assert {request.count for request in rig.of(act.Request)} == {1}
 
