@@ -1,0 +1,182 @@
+"""Metadata of hosted repositories: what was pushed, what refers to what, and what may go.
+
+Every verb is one transaction, so that no crash and no other front end can come between its steps. No
+network and no blob I/O happens inside: the bytes of a blob are durable before its row is written, and gone
+only after its row says ``deleting``. The classic loss, a manifest accepted while its blobs are being
+collected, can't happen: ``put_manifest`` and ``claim`` read and write the same rows.
+
+A digest is *reached* by a repository through its link (see ``metadata.api``): that is what a push and a
+mount make, and what a delete takes away. A linked blob that no manifest of the repository refers to, and on
+which no lease is, goes with the next review.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from p2p.core.oci.descriptor import Descriptor
+    from p2p.core.oci.digest import Digest
+    from p2p.core.oci.manifest import Manifest
+    from p2p.core.oci.reference import Repository
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A manifest to be accepted: its descriptor (as served), its reading, and its tags.
+
+    ``required`` are the digests that must be linked to the repository already (the children, less foreign
+    layers). ``immutable`` tags: one that exists with another digest refuses all.
+    """
+
+    descriptor: Descriptor
+    manifest: Manifest
+    tags: tuple[str, ...]
+    required: tuple[Digest, ...]
+    immutable: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of a ``Pushed``. Nothing was written where ``missing`` or ``conflicts`` is not empty."""
+
+    missing: tuple[Digest, ...] = ()
+    """Required digests that the repository does not reach."""
+    conflicts: tuple[str, ...] = ()
+    """Immutable tags that point elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRow:
+    """An upload under way: only its repository may go on with it. ``expires`` is an aware time."""
+
+    session: str
+    repository: Repository
+    expires: datetime
+
+
+class BlobRecords(Protocol):
+    """Blobs owned here, by repository."""
+
+    async def add_blob(self, repository: Repository, blob: Descriptor, *, lease: datetime) -> bool:
+        """Record a blob whose bytes are durable, link it, and keep it until ``lease`` at least.
+
+        False where a collection is deleting these very bytes: nothing was written; put them there anew
+        and try again.
+        """
+        ...
+
+    async def mount(
+        self, repository: Repository, digest: Digest, source: Repository | None, *, lease: datetime
+    ) -> Descriptor | None:
+        """Link a blob that ``source`` reaches (None: any of the hosted repositories); None where none does."""
+        ...
+
+    async def hold(self, repository: Repository, digest: Digest, *, lease: datetime) -> Descriptor | None:
+        """Describe a linked digest and, in the same transaction, extend its lease (an answer "exists")."""
+        ...
+
+    async def remove_blob(self, repository: Repository, digest: Digest) -> bool | None:
+        """Unlink a blob and queue it for review. None: not linked. False: a manifest here refers to it."""
+        ...
+
+
+class ManifestRecords(Protocol):
+    """Manifests, what they refer to, and their tags."""
+
+    async def put_manifest(self, repository: Repository, pushed: Pushed, *, now: datetime) -> Accepted:
+        """Check the children, then write manifest, references, links and tags."""
+        ...
+
+    async def remove_manifest(self, repository: Repository, digest: Digest) -> Sequence[str] | None:
+        """Remove a manifest with all its tags, and queue it and its children. Gives the tags; None: unknown.
+
+        A manifest that an index of the repository refers to may go: an index may be sparse.
+        """
+        ...
+
+    async def untag(self, repository: Repository, tag: str) -> Digest | None:
+        """Remove a tag; gives what it pointed to, None where there was none."""
+        ...
+
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None, n: int, last: str = ""
+    ) -> Sequence[Descriptor]:
+        """Give up to ``n`` manifests with this subject, by digest (as text) after ``last``.
+
+        Each with artifact type (the config's media type where it has none of its own) and annotations.
+        """
+        ...
+
+    async def drop_repository(self, repository: Repository) -> int:
+        """Remove all of a repository: tags, manifests, links; queue what it reached. Gives how many digests."""
+        ...
+
+
+class UploadRecords(Protocol):
+    """Uploads by session."""
+
+    async def begin_upload(self, row: UploadRow) -> None:
+        """Record a new session."""
+        ...
+
+    async def upload(self, session: str) -> UploadRow | None:
+        """Look a session up."""
+        ...
+
+    async def extend_upload(self, session: str, expires: datetime) -> None:
+        """It goes on: it ends later."""
+        ...
+
+    async def end_upload(self, session: str) -> bool:
+        """Forget a session; False where it was not there (somebody else has ended it)."""
+        ...
+
+    async def expired_uploads(self, now: datetime, n: int) -> Sequence[UploadRow]:
+        """Give up to ``n`` sessions whose time is over, the oldest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GarbageStatistics:
+    """Of the review queue: entries, those whose time has come, and reviews that were put off."""
+
+    queued: int
+    overdue: int
+    retries: int
+
+
+class GarbageRecords(Protocol):
+    """The review queue: digests that may have become unreachable."""
+
+    async def due(self, now: datetime, n: int) -> Sequence[Digest]:
+        """Give up to ``n`` digests to be reviewed now, the longest overdue first."""
+        ...
+
+    async def claim(self, digest: Digest, now: datetime) -> int | None:
+        """Review one, in one transaction: drop links that nothing needs; mark ``deleting`` if none is left.
+
+        Gives its size where its bytes may now be deleted, None where it stays (it left the queue then, or
+        its review was put off to when its last lease ends).
+        """
+        ...
+
+    async def collected(self, digest: Digest) -> None:
+        """Its bytes are gone: drop the row."""
+        ...
+
+    async def deleting(self) -> Sequence[Digest]:
+        """Digests that a crash left between ``claim`` and ``collected``."""
+        ...
+
+    async def garbage(self, now: datetime) -> GarbageStatistics:
+        """Measure the queue."""
+        ...
+
+
+class Hosting(BlobRecords, ManifestRecords, UploadRecords, GarbageRecords, Protocol):
+    """All of it. Raises LocalError when the database fails."""

@@ -1,0 +1,1 @@
+"""Who is told of pushes, pulls, mounts and deletes: a durable queue, and sinks with retries."""
