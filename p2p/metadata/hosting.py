@@ -73,7 +73,7 @@ class BlobRecords(Protocol):
     async def mount(
         self, repository: Repository, digest: Digest, source: Repository | None, *, lease: datetime
     ) -> Descriptor | None:
-        """Link a blob that ``source`` reaches (None: any of the hosted repositories); None where none does."""
+        """Link a blob that ``source`` reaches (None: any hosted repository); None where none does."""
         ...
 
     async def hold(self, repository: Repository, digest: Digest, *, lease: datetime) -> Descriptor | None:
@@ -113,7 +113,7 @@ class ManifestRecords(Protocol):
         ...
 
     async def drop_repository(self, repository: Repository) -> int:
-        """Remove all of a repository: tags, manifests, links; queue what it reached. Gives how many digests."""
+        """Remove all of a repository, and queue what it reached. Gives how many digests that were."""
         ...
 
 

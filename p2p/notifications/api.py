@@ -28,8 +28,8 @@ class Happening:
     """One thing that was done to one manifest or blob of a hosted repository.
 
     ``tags``: those that a manifest was pushed or deleted under, none for blobs. A deleted tag alone has
-    ``target`` None. ``source``: the repository a blob was mounted from. ``actor`` is the principal's name, empty
-    where nobody had to say it; ``client`` its address; ``user_agent`` as it sent it. ``at`` is an aware time.
+    ``target`` None. ``source``: the repository a blob was mounted from. ``actor`` is the principal's name,
+    empty where nobody had to say it; ``client`` its address. ``at`` is an aware time.
     """
 
     what: What

@@ -150,3 +150,59 @@ class Store(Protocol):
     async def remove(self, digest: Digest) -> None:
         """Delete a complete blob if it is there; open readers keep their bytes."""
         ...
+
+
+class Upload(Protocol):
+    """Bytes that a client sends, of a size and digest that nobody knows yet. One owner at a time.
+
+    They are hashed while they arrive, so that nothing is read again at the end; the midstate list comes out
+    of the same pass. Survives ``close`` and a crash: what was written before is hashed anew then, once.
+    """
+
+    session: str
+
+    @property
+    def size(self) -> int:
+        """Bytes taken so far."""
+        ...
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Append. Raises StoreFullError, StoreUnhealthyError, StoreError; ``size`` tells what was kept."""
+        ...
+
+    async def finish(self, digest: Digest) -> StoredBlob:
+        """Make it the complete blob of this digest: fdatasync, rename, directory fsync. Ends the upload.
+
+        A blob that is here already is kept, and this one thrown away. VerificationError where the bytes have
+        another digest: the upload stays as it is. Of another algorithm than it was begun with, all is hashed
+        once more.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go; ``Uploads.resume`` goes on. Shielded from cancellation; the second time a no-op."""
+        ...
+
+    async def discard(self) -> None:
+        """Let go and delete."""
+        ...
+
+
+class Uploads(Protocol):
+    """Uploads by session, a name of letters, digits, ``-`` and ``_`` that the caller makes up."""
+
+    async def begin(self, session: str, algorithm: str = "sha256") -> Upload:
+        """Start one. Raises StoreFullError, StoreUnhealthyError."""
+        ...
+
+    async def resume(self, session: str) -> Upload:
+        """Go on with one. KeyError where there is none; StoreError where somebody has it open."""
+        ...
+
+    async def drop(self, session: str) -> None:
+        """Delete one that nobody has open, if it is there; StoreError where somebody has."""
+        ...
+
+    def sessions(self) -> Sequence[str]:
+        """Give all that are on disk, for the reconciliation at start."""
+        ...
