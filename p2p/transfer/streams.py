@@ -72,17 +72,27 @@ class SwarmStream:
         self._checked = runner.partial.midstates
 
     async def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
-        """Yield the range in order as its chunks become readable."""
+        """Yield the range in order as its chunks become readable.
+
+        Its last chunk waits until the whole blob is proven, wherever in the blob it lies: no answer is ever
+        whole and wrong.
+        """
         runner, layout = self._runner, self._layout
         runner.seek(self._reader, start, stop)
         position = start
+        withheld = max(0, stop - 1) // layout.chunk
         while position < stop:
             if runner.error is not None:
                 raise runner.error
             self._check()
             index = position // layout.chunk
             end = index
-            while end < layout.count and layout.offset(end) < position + SPAN and runner.readable(end):
+            while (
+                end < layout.count
+                and layout.offset(end) < min(stop, position + SPAN)
+                and runner.readable(end)
+                and (end != withheld or runner.proven)
+            ):
                 end += 1
             if end == index:
                 await runner.changed()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import UPSTREAM, Gallery
 from tests.support.hostile import HostilePeer, Lie
-from tests.support.nodes import Node, pull_image
+from tests.support.nodes import Node, pull_blob, pull_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def test_a_peer_of_every_kind(lie: Lie, directory: Path, origin: DockerRegistry,
     upstreams = {UPSTREAM: origin.address}
     with (
         Node("honest", directory, upstreams=upstreams) as honest,
-        HostilePeer(layer.path, layer.digest, lie) as hostile,
+        HostilePeer({layer.digest: layer.path}, lie) as hostile,
         Node("victim", directory, upstreams=upstreams, peers=[hostile.address, honest.peer]) as victim,
     ):
         pull_image(honest.registry, REPOSITORY, TAG)
@@ -39,7 +39,7 @@ def test_a_peer_of_every_kind(lie: Lie, directory: Path, origin: DockerRegistry,
         refused = victim.metric("remora_chunks_refused_total")
         if lie is Lie.WRONG_BYTES:
             assert refused > 0
-            # The first strike disconnects, the second bans: pull until it struck twice.
+            # The first strike disconnects, the second bans: see below.
             assert banned <= {hostile.node}
             assert victim.metric("remora_peer_strikes_total") > 0
             named = [e for e in victim.logs() if hostile.node in str(e) or hostile.address in str(e)]
@@ -49,3 +49,23 @@ def test_a_peer_of_every_kind(lie: Lie, directory: Path, origin: DockerRegistry,
         else:
             assert banned == set()
             assert refused == 0
+
+
+def test_a_liar_is_banned_and_named(directory: Path, origin: DockerRegistry, gallery: Gallery) -> None:
+    """The first strike disconnects, the second, with the next blob, bans; log and metrics say whom."""
+    image = gallery["single"]
+    layers = [b for b in image.blobs if b.diff_id]
+    with (
+        HostilePeer({b.digest: b.path for b in layers}, Lie.WRONG_BYTES) as hostile,
+        Node("victim", directory, upstreams={UPSTREAM: origin.address}, peers=[hostile.address]) as victim,
+    ):
+        for blob in layers:
+            pull_blob(victim.registry, REPOSITORY, blob.digest)  # every byte is right
+
+        banned = {labels["node"] for name, labels, value in victim.metrics() if "banned" in name and value}
+        assert banned == {hostile.node}
+        (entry,) = [e for e in victim.logs() if e["event"] == "peer banned for an hour"]
+        assert (entry["node"], entry["address"]) == (hostile.node, hostile.address)
+        asked = hostile.requests
+        assert pull_image(victim.registry, REPOSITORY, "medium") == gallery["medium"].digest
+        assert hostile.requests == asked

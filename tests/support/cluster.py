@@ -414,6 +414,20 @@ async def read_range(
     return bytes(data)
 
 
+async def read_start(stream: BlobStream, size: int) -> bytes:
+    """Read the blob from its beginning and leave after ``size`` bytes, as a client that has enough does."""
+    data = bytearray()
+    spans = stream.spans(0, stream.size)
+    try:
+        while len(data) < size:
+            span = await anext(spans)
+            part = os.pread(span.fd, span.length, span.offset) if isinstance(span, FileSpan) else span
+            data += part[: size - len(data)]
+    finally:
+        await spans.aclose()  # type: ignore[attr-defined]  # both streams give generators
+    return bytes(data)
+
+
 def open_files() -> set[str]:
     """What this process has open, as far as it counts: sockets and memory files."""
     found = set()

@@ -7,7 +7,7 @@ It runs trio in a thread of its own, so that plain tests can hold it as a contex
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Self
@@ -50,23 +50,18 @@ class Lie(Enum):
 
 
 class HostilePeer:
-    """Claims to have the blob in ``path``; ``requests`` counts what it was asked for.
+    """Claims to have the blobs in ``files``, by digest; ``requests`` counts what it was asked for.
 
     ``address`` is for ``--peer``; ``node`` is the id it greets with and that bans name.
     """
 
-    def __init__(self, path: Path, digest: str, lie: Lie, *, name: str = "hostile") -> None:
+    def __init__(self, files: Mapping[str, Path], lie: Lie, *, name: str = "hostile") -> None:
         self.name = name
         self.node = name.encode().hex().ljust(32, "0")[:32]
         self.lie = lie
         self.requests = 0
         self.address = ""
-        self._digest = Digest.parse(digest)
-        self._data = bytearray(path.read_bytes())
-        self._layout = Layout(len(self._data))
-        if lie is Lie.FALSE_LIST:
-            self._data[self._layout.offset(self._layout.count // 2)] ^= 1
-        self._states = _states(self._digest, self._layout, self._data)
+        self._blobs = {digest: _Claimed(digest, path, lie) for digest, path in files.items()}
         self._stop: Callable[[], None] = lambda: None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=trio.run, args=(self._run,), name=name)
@@ -115,11 +110,11 @@ class HostilePeer:
 
     def _replies(self, message: PeerMessage) -> list[PeerMessage]:
         match message:
-            case Subscribe(digest=digest) if digest == str(self._digest):
-                states = self._states
+            case Subscribe(digest=digest) if digest in self._blobs:
+                blob = self._blobs[digest]
                 return [
-                    State(digest, self._layout.size, complete=True),
-                    Midstates(digest, 0, states.states, states.list_id()),
+                    State(digest, blob.layout.size, complete=True),
+                    Midstates(digest, 0, blob.states.states, blob.states.list_id()),
                 ]
             case Subscribe(digest=digest):
                 return [Absent(digest)]
@@ -132,23 +127,35 @@ class HostilePeer:
         lines = head.decode("latin-1").split("\r\n")
         path = lines[0].split(" ")[1]
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines[1:])}
-        if path != BLOBS + str(self._digest):
+        blob = self._blobs.get(path.removeprefix(BLOBS))
+        if blob is None:
             await stream.send_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
             return
         self.requests += 1
         start, _, end = headers["range"].removeprefix("bytes=").partition("-")
-        body = bytearray(self._data[int(start) : int(end) + 1])
+        body = bytearray(blob.data[int(start) : int(end) + 1])
         if self.lie is Lie.WRONG_BYTES:
-            for at in range(0, len(body), self._layout.chunk):
+            for at in range(0, len(body), blob.layout.chunk):
                 body[at] ^= 1
         await stream.send_all(
             f"HTTP/1.1 206 Partial Content\r\nContent-Length: {len(body)}\r\n"
-            f"Content-Range: bytes {start}-{int(start) + len(body) - 1}/{self._layout.size}\r\n\r\n".encode()
+            f"Content-Range: bytes {start}-{int(start) + len(body) - 1}/{blob.layout.size}\r\n\r\n".encode()
         )
         if self.lie is Lie.STALL:
             await stream.receive_some(1)  # until the other side has had enough
         else:
             await stream.send_all(body)
+
+
+class _Claimed:
+    """A blob as the peer has it."""
+
+    def __init__(self, digest: str, path: Path, lie: Lie) -> None:
+        self.data = bytearray(path.read_bytes())
+        self.layout = Layout(len(self.data))
+        if lie is Lie.FALSE_LIST:
+            self.data[self.layout.offset(self.layout.count // 2)] ^= 1
+        self.states = _states(Digest.parse(digest), self.layout, self.data)
 
 
 class _Replayed(trio.abc.Stream):

@@ -25,7 +25,7 @@ from p2p.errors import (
 from p2p.origin.api import Kind
 from p2p.transfer.api import Wanted
 from p2p.transfer.streams import PassingStream
-from tests.support.cluster import APP, Cluster, Node, cluster, read_range
+from tests.support.cluster import APP, Cluster, Node, cluster, read_range, read_start
 from tests.support.http_rig import until
 from tests.support.liar import damaged, send_range
 from tests.support.store_rig import MIB, Blob, blob
@@ -196,7 +196,7 @@ async def test_a_reader_that_leaves_harms_nobody() -> None:
 
             nursery.start_soon(stay)
             async with node.open(CONTENT) as stream:
-                assert await read_range(stream, 0, MIB) == CONTENT.data[:MIB]
+                assert await read_start(stream, MIB) == CONTENT.data[:MIB]
             await until(lambda: node.engine.statistics().readers == 1)
             world.origin.gate.set()
         assert results == [CONTENT.data]
@@ -209,7 +209,7 @@ async def test_the_last_reader_that_leaves_ends_it_and_the_rest_is_fetched_later
         world.origin.gate_at = 6 * MIB
         node = await world.node(grace=0.01)
         async with node.open(LONG) as stream:
-            assert await read_range(stream, 0, 5 * MIB) == LONG.data[: 5 * MIB]
+            assert await read_start(stream, 5 * MIB) == LONG.data[: 5 * MIB]
         await node.settled()
         assert node.store.partials() == [(LONG.digest, LONG.size)]
         assert node.buffers.lent == 0
@@ -232,7 +232,7 @@ async def test_one_who_comes_within_the_grace_goes_on() -> None:
         world.origin.gate_at = 2 * MIB
         node = await world.node(grace=30)
         async with node.open(CONTENT) as stream:
-            await read_range(stream, 0, MIB)
+            await read_start(stream, MIB)
         world.origin.gate.set()
         assert await node.read(CONTENT) == CONTENT.data
         assert world.origin.opened == 1
@@ -246,7 +246,7 @@ async def test_one_who_comes_as_the_swarm_ends_is_served() -> None:
         node = await world.node(grace=0)
         for _ in range(5):
             async with node.open(CONTENT) as stream:
-                await read_range(stream, 0, MIB)
+                await read_start(stream, MIB)
             (runner,) = node.engine._runners.values()
             await runner.ended.wait()
         world.origin.gate.set()
@@ -457,7 +457,7 @@ async def test_a_store_that_fails_midway(monkeypatch: pytest.MonkeyPatch) -> Non
         world.origin.gate_at = 5 * MIB
         node = await world.node()
         async with node.open(LONG) as stream:
-            await read_range(stream, 0, MIB)
+            await read_start(stream, MIB)
 
             def fails(fd: int, data: Any, offset: int) -> int:
                 raise OSError(5, "Input/output error")

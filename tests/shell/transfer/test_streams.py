@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 
+from p2p.core.wire.peer import Midstates, State, Subscribe
 from p2p.errors import OriginProtocolError, OriginUnreachableError, VerificationError
 from p2p.net.message import FileSpan
 from p2p.transfer.streams import SPAN, PassingStream, StoredStream, SwarmStream
-from tests.support.cluster import cluster, open_files, read_range
+from tests.support.cluster import cluster, open_files, read_range, read_start
 from tests.support.http_rig import until
 from tests.support.liar import damaged
-from tests.support.store_rig import MIB, blob
+from tests.support.store_rig import MIB, Blob, blob
 
 CONTENT = blob(3 * MIB + 77)
 RANGES = [
@@ -152,8 +154,6 @@ async def test_a_reader_past_the_disk_that_leaves_ends_its_pass() -> None:
 async def test_only_what_was_given_is_held_against_a_new_list() -> None:
     """A list may fall; who took nothing that it vouched for reads on."""
     evil = damaged(CONTENT, 2)
-    from tests.support.store_rig import Blob
-
     false = Blob(evil).midstates
     async with cluster() as world:
         world.origin.hold(CONTENT)
@@ -161,10 +161,10 @@ async def test_only_what_was_given_is_held_against_a_new_list() -> None:
         node = await world.node()
         async with node.open(CONTENT) as before, node.open(CONTENT) as behind:
             runner = node.engine._runners[CONTENT.digest]
-            assert await read_range(before, 0, MIB) == CONTENT.data[:MIB]
+            assert await read_start(before, MIB) == CONTENT.data[:MIB]
             assert runner.partial is not None
             runner.partial.adopt(false)
-            assert await read_range(behind, 0, MIB) == CONTENT.data[:MIB]
+            assert await read_start(behind, MIB) == CONTENT.data[:MIB]
             behind._given[0] = type(behind._given[0])(0, 3, false)
             behind._checked = false
             await runner.partial.relink(CONTENT.midstates.prefix(1))
@@ -172,3 +172,32 @@ async def test_only_what_was_given_is_held_against_a_new_list() -> None:
             assert await read_range(before, MIB, CONTENT.size) == CONTENT.data[MIB:]
             with pytest.raises(VerificationError, match="let wrong bytes through"):
                 await read_range(behind, 3 * MIB, CONTENT.size)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(MIB, MIB + 10), (MIB + 1, 2 * MIB), (5, MIB + 5)])
+async def test_a_range_is_never_whole_and_wrong_under_a_growing_false_list(start: int, stop: int) -> None:
+    """Nobody can prove a list that still grows: what ends before the blob does waits for the proof as well."""
+    false = Blob(damaged(CONTENT, 1)).midstates.prefix(2)
+
+    def grows(message: Subscribe) -> list[Any]:
+        return [
+            State(message.digest, CONTENT.size, complete=False, have=b"\x03"),
+            Midstates(message.digest, 0, false.states, false.list_id()),
+        ]
+
+    async with cluster() as world:
+        world.board.leases = False
+        world.origin.hold(CONTENT)
+        liar = await world.liar(CONTENT, data=damaged(CONTENT, 1), messages=grows, complete=False)
+        node = await world.node()
+        taken = bytearray()
+        async with node.open(CONTENT) as stream, trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                with suppress(VerificationError):
+                    await read_range(stream, start, stop, seen=taken.extend)
+
+            nursery.start_soon(read)
+            await until(lambda: taken or any(first <= MIB < end for first, end in liar.asked))
+            world.board.leases = True
+        assert len(taken) < stop - start or taken == CONTENT.data[start:stop]
