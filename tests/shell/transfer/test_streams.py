@@ -176,7 +176,7 @@ async def test_only_what_was_given_is_held_against_a_new_list() -> None:
 
 @pytest.mark.parametrize(("start", "stop"), [(MIB, MIB + 10), (MIB + 1, 2 * MIB), (5, MIB + 5)])
 async def test_a_range_is_never_whole_and_wrong_under_a_growing_false_list(start: int, stop: int) -> None:
-    """Nobody can prove a list that still grows: what ends before the blob does waits for the proof as well."""
+    """Nobody can prove a list that still grows: what ends before the blob waits for the proof too."""
     false = Blob(damaged(CONTENT, 1)).midstates.prefix(2)
 
     def grows(message: Subscribe) -> list[Any]:
