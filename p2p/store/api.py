@@ -167,12 +167,16 @@ class Upload(Protocol):
         ...
 
     async def write(self, data: bytes | memoryview) -> None:
-        """Append. Raises StoreFullError, StoreUnhealthyError, StoreError; ``size`` tells what was kept."""
+        """Append. Raises StoreFullError, StoreUnhealthyError, StoreError; ``size`` tells what was kept.
+
+        Less than 1 MiB may wait in memory until more comes, or ``close``.
+        """
         ...
 
-    async def finish(self, digest: Digest) -> StoredBlob:
+    async def finish(self, digest: Digest, *, pin: bool = False) -> StoredBlob:
         """Make it the complete blob of this digest: fdatasync, rename, directory fsync. Ends the upload.
 
+        ``pin``: pinned from its first moment, so that nothing evicts it before somebody refers to it.
         A blob that is here already is kept, and this one thrown away. VerificationError where the bytes have
         another digest: the upload stays as it is. Of another algorithm than it was begun with, all is hashed
         once more.
@@ -192,7 +196,10 @@ class Uploads(Protocol):
     """Uploads by session, a name of letters, digits, ``-`` and ``_`` that the caller makes up."""
 
     async def begin(self, session: str, algorithm: str = "sha256") -> Upload:
-        """Start one. Raises StoreFullError, StoreUnhealthyError."""
+        """Start one. Raises StoreFullError, StoreUnhealthyError, StoreError where it is there already.
+
+        ValueError for a session or an algorithm that none can have.
+        """
         ...
 
     async def resume(self, session: str) -> Upload:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from p2p.store.api import StoredBlob
@@ -31,10 +32,24 @@ class Growing:
         return self.size if self.owned else self.written
 
 
+@dataclass(slots=True)
+class Uploading(Growing):
+    """An upload: ``size`` is what is reserved by now."""
+
+    session: str = ""
+    algorithm: str = "sha256"
+
+    @property
+    def subject(self) -> str:
+        """What errors call it."""
+        return f"upload {self.session}"
+
+
 class Catalog:
     """Complete and partial blobs, least recently used first. No I/O; owned by one thread.
 
-    ``blob_bytes``: the sum of all complete ones; ``evicted``: how many went to make room.
+    ``blob_bytes``: the sum of all complete ones; ``evicted``: how many went to make room; ``uploads``, by
+    session, count as partial ones do and are never evicted.
     """
 
     def __init__(self) -> None:
@@ -42,6 +57,7 @@ class Catalog:
         self._items: dict[Digest, StoredBlob | Growing] = {}
         self._growing: dict[Digest, Growing] = {}
         self._pins: set[Digest] = set()
+        self.uploads: dict[str, Uploading] = {}
         self.blob_bytes = 0
         self.evicted = 0
 
@@ -88,6 +104,10 @@ class Catalog:
         if isinstance(item, StoredBlob):
             self._items[digest] = replace(item, pinned=pinned)
 
+    def pinned(self, digest: Digest) -> bool:
+        """Whether a digest is pinned, here or not."""
+        return digest in self._pins
+
     def blobs(self) -> Iterator[StoredBlob]:
         """Yield complete blobs, least recently used first."""
         return (item for item in self._items.values() if isinstance(item, StoredBlob))
@@ -97,12 +117,12 @@ class Catalog:
         return iter(self._growing.items())
 
     def reserved(self) -> int:
-        """Bytes that partial blobs take of the quota."""
-        return sum(growing.charge for growing in self._growing.values())
+        """Bytes that partial blobs and uploads take of the quota."""
+        return sum(growing.charge for growing in self._unfinished())
 
     def outstanding(self) -> int:
         """Bytes that are reserved and not yet on disk."""
-        return sum(g.size - g.written for g in self._growing.values() if g.owned)
+        return sum(g.size - g.written for g in self._unfinished() if g.owned)
 
     def candidates(self) -> Iterator[Candidate[Digest]]:
         """Yield what may be evicted, least recently used first: neither pinned nor growing now."""
@@ -113,3 +133,6 @@ class Catalog:
                 yield Candidate(digest, item.size)
             elif not item.owned:
                 yield Candidate(digest, item.written)
+
+    def _unfinished(self) -> Iterator[Growing]:
+        return chain(self._growing.values(), self.uploads.values())

@@ -16,16 +16,17 @@ from p2p.core.swarm.midstates import Midstates
 from p2p.errors import StoreError, StoreFullError, VerificationError
 from p2p.store import journal, sidecar
 from p2p.store.api import StoredBlob, StoreStatistics
-from p2p.store.catalog import Catalog, Growing
+from p2p.store.catalog import Catalog, Growing, Uploading
 from p2p.store.chain import Chain
 from p2p.store.eviction import Candidate, Room, decide
-from p2p.store.files import fault
+from p2p.store.files import fault, read_file
 from p2p.store.leaving import Leaving
 from p2p.store.partial import GrowingBlob
 from p2p.store.partial_file import PartialFile
 from p2p.store.paths import JOURNAL, MIDSTATES, PIN, Paths
-from p2p.store.scan import Found, read_file, scan
+from p2p.store.scan import Found, scan
 from p2p.store.scrub import rehash
+from p2p.store.uploads import StoredUploads
 from p2p.store.verify import LinkHasher
 from p2p.store.workers import Workers
 
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
 
 TOUCH_EVERY: Final = 600.0
 """Seconds between two records of a blob's use: the order of eviction after a restart is that exact."""
-
-SIDECAR_LIMIT: Final = 128 << 20
-"""More than the list of the largest blob, and its journal, can take."""
 
 
 class ContentStore:
@@ -68,6 +66,10 @@ class ContentStore:
         self._quarantined: dict[Path, int] = {}
         self._leaving = Leaving(self._workers)
         self._touched: dict[Digest, float] = {}
+        self.moving = self._leaving.moving
+        self.uploads = StoredUploads(
+            disk, paths, self._workers, self._catalog, self.hasher, self, paranoid=settings.paranoid
+        )
 
     async def recover(self) -> None:
         """Read what is there already and delete strays. Once, before anything else."""
@@ -77,6 +79,7 @@ class ContentStore:
             self._catalog.pin(digest, pinned=True)
         for partial in found.partials:
             self._catalog.grow(partial.digest, Growing(partial.size, partial.written))
+        self.uploads.found(found.uploads)
         for digest, size in found.blobs:
             if self._catalog.growing(digest) is not None:
                 found.strays += [self._paths.partial(digest), self._paths.partial(digest, JOURNAL)]
@@ -105,15 +108,8 @@ class ContentStore:
         layout = Layout(blob.size)
         if layout.count == 1:
             return none
-
-        def read() -> Midstates:
-            try:
-                data = read_file(self._disk, self._paths.blob(digest, MIDSTATES), SIDECAR_LIMIT)
-            except OSError:
-                return none
-            return sidecar.decode(digest.algorithm, layout, data)
-
-        return await self._workers.disk(str(digest), read)
+        path = self._paths.blob(digest, MIDSTATES)
+        return await self._workers.disk(str(digest), sidecar.read, self._disk, path, digest.algorithm, layout)
 
     def blobs(self) -> list[StoredBlob]:
         """All complete blobs, least recently used first."""
@@ -188,9 +184,10 @@ class ContentStore:
             await self._evict(victims)
             return await self._begin(Chain(digest, layout, self.hasher), resume=earlier is not None)
         except BaseException:
-            self._catalog.drop(digest)
-            if earlier is not None:
-                self._catalog.grow(digest, earlier)
+            if self._catalog.growing(digest) is mine:
+                self._catalog.drop(digest)
+                if earlier is not None:
+                    self._catalog.grow(digest, earlier)
             raise
 
     def grew(self, partial: GrowingBlob) -> None:
@@ -199,12 +196,20 @@ class ContentStore:
         if growing is not None:
             growing.written = partial.written_bytes
 
+    def present(self, digest: Digest) -> StoredBlob | None:
+        """``Owner.present``."""
+        with suppress(KeyError), self.open(digest):
+            return self._catalog.find(digest)
+        return None
+
     def completed(self, partial: GrowingBlob) -> StoredBlob:
         """``Owner.completed``."""
         return self._catalog.put(partial.digest, partial.layout.size)
 
     def let_go(self, partial: GrowingBlob) -> None:
         """``Owner.let_go``."""
+        if self._catalog.find(partial.digest) is not None:
+            return
         self._catalog.drop(partial.digest)
         if not partial.gone:
             self._catalog.grow(partial.digest, Growing(partial.layout.size, partial.written_bytes))
@@ -225,7 +230,7 @@ class ContentStore:
         if resume:
             path = self._paths.partial(chain.digest, JOURNAL)
             with suppress(FileNotFoundError):
-                replay = journal.replay(read_file(self._disk, path, SIDECAR_LIMIT))
+                replay = journal.replay(read_file(self._disk, path, sidecar.LIMIT))
             if replay is not None and (replay.digest, replay.layout) != (chain.digest, chain.layout):
                 replay = None
         try:
@@ -240,7 +245,17 @@ class ContentStore:
 
     # ── room ───────────────────────────────────────────────────────────────────────────────────────
 
-    def _room_for(self, digest: Digest, need: int) -> tuple[Digest | Path, ...]:
+    async def reserve(self, item: Uploading, more: int) -> None:
+        """Let an upload grow, evicting if need be. StoreFullError where nothing helps."""
+        victims = self._room_for(item.subject, more)
+        item.size += more
+        try:
+            await self._evict(victims)
+        except BaseException:
+            item.size -= more
+            raise
+
+    def _room_for(self, subject: Digest | str, need: int) -> tuple[Digest | Path, ...]:
         """Choose what goes so that ``need`` more bytes fit. StoreFullError where nothing helps."""
         space = self._disk.space()
         room = Room(
@@ -253,13 +268,15 @@ class ContentStore:
         )
         bad: Iterator[Candidate[Digest | Path]] = (Candidate(p, s) for p, s in self._quarantined.items())
         idle: Iterator[Candidate[Digest | Path]] = (
-            Candidate(c.key, c.size) for c in self._catalog.candidates() if c.key != digest
+            Candidate(c.key, c.size)
+            for c in self._catalog.candidates()
+            if c.key != subject and not self._leaving.busy(c.key)
         )
         verdict = decide(room, need, chained(bad, idle))
         if verdict.short:
             quota = f", {room.used:,} of the quota of {room.quota:,} are taken" if room.quota else ""
             raise StoreFullError(
-                str(digest),
+                str(subject),
                 f"needs {need:,} bytes, {verdict.short:,} more than can be freed"
                 f" ({max(0, room.free):,} bytes are free, {room.floor:,} must stay so{quota})",
                 "Free disk space, unpin images, or raise `store.quota`.",
@@ -304,6 +321,7 @@ class ContentStore:
 
     async def remove(self, digest: Digest) -> None:
         """``Store.remove``."""
+        await self._leaving.settled(digest)
         blob = self._catalog.find(digest)
         if blob is not None:
             self._forget(digest)
@@ -311,6 +329,7 @@ class ContentStore:
 
     async def discard_partial(self, digest: Digest) -> None:
         """Delete a partial blob that nobody has open; StoreError where somebody has."""
+        await self._leaving.settled(digest)
         growing = self._catalog.growing(digest)
         if growing is None:
             return
@@ -337,6 +356,7 @@ class ContentStore:
 
     async def quarantine(self, digest: Digest) -> None:
         """Put a complete blob aside: it is neither found nor served, and fetched again when wanted."""
+        await self._leaving.settled(digest)
         blob = self._catalog.find(digest)
         if blob is None:
             return

@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from p2p.errors import StoreError, StoreFullError, StoreUnhealthyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -194,6 +196,38 @@ def read_all(files: Files, fd: int, buffer: memoryview, offset: int) -> None:
             raise OSError(errno.EIO, "the file is shorter than it was written")
         buffer = buffer[count:]
         offset += count
+
+
+def read_file(files: Files, path: Path, limit: int) -> bytes:
+    """Read at most the first ``limit`` bytes of a file."""
+    fd = files.open(path)
+    try:
+        size = min(limit, os.fstat(fd).st_size)
+        buffer = bytearray(size)
+        read_all(files, fd, memoryview(buffer), 0)
+    finally:
+        os.close(fd)
+    return bytes(buffer)
+
+
+def synced(files: Files, subject: str, sync: Callable[[], None], made: Iterable[Path]) -> None:
+    """Sync once, and discard what was ``made`` on a failure, StoreUnhealthyError.
+
+    The kernel may have dropped the pages that it couldn't write: a second fsync would then report success
+    for bytes that are lost.
+    """
+    try:
+        sync()
+    except OSError as error:
+        for path in made:
+            # The fault is told below; should the disk refuse this too, the next start removes strays.
+            with suppress(OSError):
+                files.unlink(path)
+        raise StoreUnhealthyError(
+            subject,
+            f"the disk failed to sync it: {error.strerror}",
+            "It was discarded. Check the disk (dmesg, smartctl), then restart the node.",
+        ) from error
 
 
 def fault(subject: str, error: OSError) -> StoreError:

@@ -1,13 +1,14 @@
-"""Digests whose files are being deleted: until that is done nobody may begin one of them anew."""
+"""Digests whose files are being deleted or moved: until that is done nobody else touches them."""
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from p2p.core.oci.digest import Digest
     from p2p.store.workers import Workers
@@ -21,8 +22,23 @@ class Leaving:
         self._events: dict[Digest, trio.Event] = {}
         self.freeing = 0
 
+    def busy(self, digest: Digest) -> bool:
+        """Whether files of this digest are on their way."""
+        return digest in self._events
+
+    @asynccontextmanager
+    async def moving(self, digest: Digest) -> AsyncIterator[None]:
+        """Be the only one who makes files of this digest a complete blob, or deletes them."""
+        await self.settled(digest)
+        done = self._events[digest] = trio.Event()
+        try:
+            yield
+        finally:
+            del self._events[digest]
+            done.set()
+
     async def settled(self, digest: Digest) -> None:
-        """Wait until no file of this digest is on its way out."""
+        """Wait until no file of this digest is on its way."""
         while (event := self._events.get(digest)) is not None:
             await event.wait()
 

@@ -16,6 +16,9 @@ from p2p.store.gate import Gate
 from p2p.store.scrub import rehash
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from p2p.core.oci.digest import Digest
     from p2p.store.api import StoredBlob
     from p2p.store.chain import Chain, Link
     from p2p.store.journal import Replay
@@ -28,6 +31,14 @@ class Owner(Protocol):
 
     def grew(self, partial: GrowingBlob) -> None:
         """Chunks were written."""
+        ...
+
+    def moving(self, digest: Digest) -> AbstractAsyncContextManager[None]:
+        """Wait until nobody moves files of this digest, and keep others from it."""
+        ...
+
+    def present(self, digest: Digest) -> StoredBlob | None:
+        """Give the complete blob, where an upload of it was finished meanwhile."""
         ...
 
     def completed(self, partial: GrowingBlob) -> StoredBlob:
@@ -162,9 +173,15 @@ class GrowingBlob:
                 held = f"{len(self._have)} of {self.layout.count} chunks hold"
                 raise VerificationError(str(self.digest), f"is not whole: {held}")
             await self._prove()
-            await self._workers.disk(str(self.digest), self._file.seal, self._midstates)
-            self._committed = True
-            return self._owner.completed(self)
+            async with self._owner.moving(self.digest):
+                stored = self._owner.present(self.digest)
+                if stored is not None:
+                    await self._workers.disk(str(self.digest), self._file.delete)
+                    self._committed = True
+                    return stored
+                await self._workers.disk(str(self.digest), self._file.seal, self._midstates)
+                self._committed = True
+                return self._owner.completed(self)
 
     async def close(self) -> None:
         """Write the journal and let go."""
@@ -174,7 +191,9 @@ class GrowingBlob:
                     return
                 self._open = False
                 try:
-                    if not self.gone:
+                    if not self.gone and self._owner.present(self.digest) is not None:
+                        await self._workers.disk(str(self.digest), self._file.delete)
+                    elif not self.gone:
                         record = self._file.record
                         await self._workers.disk(str(self.digest), record, self._midstates, exact=True)
                 finally:

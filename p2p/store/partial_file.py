@@ -11,7 +11,7 @@ from p2p.core.swarm.midstates import Midstates
 from p2p.errors import StoreUnhealthyError
 from p2p.store import journal, sidecar
 from p2p.store.chain import Chain, Link, Rehash
-from p2p.store.files import read_all, write_all
+from p2p.store.files import read_all, synced, write_all
 from p2p.store.paths import JOURNAL, MIDSTATES
 
 if TYPE_CHECKING:
@@ -169,26 +169,15 @@ class PartialFile:
         self._length += len(entry)
 
     def _synced(self, sync: Callable[[], None]) -> None:
-        """Sync once, and discard all on a failure: the kernel may have dropped the pages it couldn't write.
-
-        A second fsync would then report success for bytes that are lost.
-        """
+        digest = self._chain.digest
+        made = (
+            self._paths.partial(digest, JOURNAL),
+            self._paths.partial(digest),
+            self._paths.blob(digest),
+            self._paths.blob(digest, MIDSTATES),
+        )
         try:
-            sync()
-        except OSError as error:
+            synced(self.files, str(digest), sync, made)
+        except StoreUnhealthyError:
             self.gone = True
-            digest = self._chain.digest
-            for path in (
-                self._paths.partial(digest, JOURNAL),
-                self._paths.partial(digest),
-                self._paths.blob(digest),
-                self._paths.blob(digest, MIDSTATES),
-            ):
-                # The fault is told below; should the disk refuse this too, the next start removes strays.
-                with suppress(OSError):
-                    self.files.unlink(path)
-            raise StoreUnhealthyError(
-                str(digest),
-                f"the disk failed to sync it: {error.strerror}",
-                "It was discarded. Check the disk (dmesg, smartctl), then restart the node.",
-            ) from error
+            raise

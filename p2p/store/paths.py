@@ -1,4 +1,6 @@
-"""Where things lie in the store's directory. A path is built only from a parsed digest.
+"""Where things lie in the store's directory.
+
+A path is built only from a parsed digest, or from an upload's session, whose letters are checked.
 
 ::
 
@@ -9,10 +11,12 @@
     partial/sha256/<hex>        a blob that still grows
     partial/sha256/<hex>.journal    what is in it
     quarantine/sha256/<hex>     a blob whose bytes went bad at rest
+    uploads/sha256/<session>    what a client uploads, hashed by this algorithm while it comes
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 MIDSTATES: Final = ".midstates"
 PIN: Final = ".pin"
 JOURNAL: Final = ".journal"
+
+SESSION: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+"""Names of uploads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,16 @@ class Paths:
     def quarantined(self, algorithm: str) -> Path:
         """Directory of bad blobs."""
         return self.root / "quarantine" / algorithm
+
+    def uploads(self, algorithm: str) -> Path:
+        """Directory of uploads."""
+        return self.root / "uploads" / algorithm
+
+    def upload(self, algorithm: str, session: str) -> Path:
+        """An upload; ValueError for a session or an algorithm that none can have."""
+        if SESSION.fullmatch(session) is None or algorithm not in ALGORITHMS:
+            raise ValueError(f"no upload is called {session!r} and hashed by {algorithm!r}")
+        return self.uploads(algorithm) / session
 
     def blob(self, digest: Digest, suffix: str = "") -> Path:
         """A complete blob, or its file of ``suffix``."""

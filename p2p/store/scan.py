@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from p2p.core.oci.digest import ALGORITHMS, Digest
 from p2p.store import journal
-from p2p.store.files import Entry, Files, Volume, read_all
-from p2p.store.paths import JOURNAL, MIDSTATES, PIN, Paths, digest_of
+from p2p.store.files import Entry, Files, Volume, read_file
+from p2p.store.paths import JOURNAL, MIDSTATES, PIN, SESSION, Paths, digest_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,12 +31,16 @@ class FoundPartial:
 
 @dataclass(slots=True)
 class Found:
-    """What lies there, least recently used first. ``strays`` belong to nothing and may go."""
+    """What lies there, least recently used first. ``strays`` belong to nothing and may go.
+
+    ``uploads``: algorithm and size by session.
+    """
 
     blobs: list[tuple[Digest, int]] = field(default_factory=list)
     partials: list[FoundPartial] = field(default_factory=list)
     pins: list[Digest] = field(default_factory=list)
     quarantined: dict[Path, int] = field(default_factory=dict)
+    uploads: dict[str, tuple[str, int]] = field(default_factory=dict)
     strays: list[Path] = field(default_factory=list)
 
 
@@ -51,6 +54,7 @@ def scan(disk: Disk, paths: Paths) -> Found:
     for algorithm in ALGORITHMS:
         blobs += _blobs(disk, paths, algorithm, found)
         _partials(disk, paths, algorithm, found)
+        _uploads(disk, paths, algorithm, found)
         directory = paths.quarantined(algorithm)
         found.quarantined |= {directory / entry.name: entry.size for entry in disk.entries(directory)}
     blobs.sort(key=lambda pair: pair[0].used)
@@ -87,20 +91,18 @@ def _partials(disk: Disk, paths: Paths, algorithm: str, found: Found) -> None:
             found.strays.append(paths.partial(digest, JOURNAL))
 
 
+def _uploads(disk: Disk, paths: Paths, algorithm: str, found: Found) -> None:
+    for entry in disk.entries(paths.uploads(algorithm)):
+        if SESSION.fullmatch(entry.name) is None:
+            continue
+        if entry.name in found.uploads:
+            found.strays.append(paths.upload(algorithm, entry.name))
+        else:
+            found.uploads[entry.name] = (algorithm, entry.size)
+
+
 def _begun(disk: Disk, paths: Paths, digest: Digest) -> tuple[Digest, int] | None:
     try:
         return journal.begun(read_file(disk, paths.partial(digest, JOURNAL), journal.HEADER_LIMIT))
     except OSError:
         return None
-
-
-def read_file(files: Files, path: Path, limit: int) -> bytes:
-    """Read at most the first ``limit`` bytes of a file."""
-    fd = files.open(path)
-    try:
-        size = min(limit, os.fstat(fd).st_size)
-        buffer = bytearray(size)
-        read_all(files, fd, memoryview(buffer), 0)
-    finally:
-        os.close(fd)
-    return bytes(buffer)

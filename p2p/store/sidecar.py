@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from p2p.core.swarm.midstates import Midstates
-from p2p.store.files import write_all
+from p2p.store.files import read_file, write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from p2p.store.files import Files
 
 MAGIC: Final = b"remora-midstates-1\n"
+
+LIMIT: Final = 128 << 20
+"""More than the list of the largest blob, and its journal, can take."""
 
 
 def encode(midstates: Midstates) -> bytes:
@@ -34,6 +37,14 @@ def decode(algorithm: str, layout: Layout, data: bytes) -> Midstates:
     if midstates.list_id() != data[len(MAGIC) : known] or not midstates.full(layout.count):
         return Midstates(algorithm)
     return midstates
+
+
+def read(files: Files, path: Path, algorithm: str, layout: Layout) -> Midstates:
+    """Read a list's file; an empty one where there is none, or it is damaged."""
+    try:
+        return decode(algorithm, layout, read_file(files, path, LIMIT))
+    except OSError:
+        return Midstates(algorithm)
 
 
 def write(files: Files, path: Path, midstates: Midstates) -> None:

@@ -22,11 +22,13 @@ from p2p.origin.client import RegistryOrigin
 from p2p.origin.factory import Origins
 from p2p.origin.memory import MemoryBody, MemoryOrigin
 from p2p.registry.api import OriginLookup, Upstream
-from p2p.store.api import Partial, Store
+from p2p.store.api import Partial, Store, Upload, Uploads
 from p2p.store.disk import DiskStore
 from p2p.store.files import Files, OsFiles, Volume
 from p2p.store.memory import MemoryFiles, MemoryStore
 from p2p.store.partial import GrowingBlob
+from p2p.store.upload import GatheredUpload
+from p2p.store.uploads import StoredUploads
 from p2p.transfer.api import BlobStream, Transfer
 from p2p.transfer.engine import Engine
 from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
@@ -35,6 +37,8 @@ from tests.support import cluster, http_rig, registry_rig
 SEAMS: list[tuple[type, list[type]]] = [
     (Store, [DiskStore, MemoryStore]),
     (Partial, [GrowingBlob]),
+    (Upload, [GatheredUpload]),
+    (Uploads, [StoredUploads]),
     (Files, [OsFiles, MemoryFiles]),
     (Volume, [OsFiles, MemoryFiles]),
     (Origin, [RegistryOrigin, MemoryOrigin, cluster.ScriptedOrigin]),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from p2p.errors import StoreError, StoreFullError, StoreUnhealthyError
-from p2p.store.files import OsFiles, fault, read_all, write_all
+from p2p.store.files import OsFiles, fault, read_all, synced, write_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,6 +77,25 @@ def test_a_write_that_takes_nothing_is_a_fault(tmp_path: Path) -> None:
 
     with pytest.raises(OSError, match="no byte"):
         write_all(Stuck(tmp_path), -1, memoryview(b"x"), 0)
+
+
+def test_a_failed_sync_is_tried_once_and_takes_what_was_made(tmp_path: Path) -> None:
+    made = [tmp_path / name for name in "ab"]
+    made[0].touch()
+    calls = []
+
+    def sync() -> None:
+        calls.append(1)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(StoreUnhealthyError, match="failed to sync") as caught:
+        synced(OsFiles(tmp_path), "it", sync, made)
+    assert caught.value.subject == "it"
+    assert calls == [1]
+    assert not made[0].exists()
+    made[0].touch()
+    synced(OsFiles(tmp_path), "it", lambda: None, made)
+    assert made[0].exists()
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,35 @@ async def test_a_deletion_is_done_though_the_caller_is_cancelled() -> None:
         scope.cancel()
         await leaving.run([DIGEST], 7, lambda: done.append(True))
     assert done == [True]
+
+
+async def test_who_moves_files_is_alone_with_them() -> None:
+    leaving = Leaving(Workers())
+    order: list[str] = []
+    go_on = trio.Event()
+
+    async def move(name: str) -> None:
+        async with leaving.moving(DIGEST):
+            order.append(f"{name} in")
+            await go_on.wait()
+            order.append(f"{name} out")
+
+    assert not leaving.busy(DIGEST)
+    async with trio.open_nursery() as nursery:
+        for name in "abc":
+            nursery.start_soon(move, name)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(order) == 1
+        assert leaving.busy(DIGEST)
+        assert not leaving.busy(Digest.of(b"y"))
+        go_on.set()
+    assert [text[2:] for text in order] == ["in", "out"] * 3
+    assert not leaving.busy(DIGEST)
+
+
+async def test_a_move_that_fails_lets_others_on() -> None:
+    leaving = Leaving(Workers())
+    with pytest.raises(ZeroDivisionError):
+        async with leaving.moving(DIGEST):
+            raise ZeroDivisionError
+    await leaving.settled(DIGEST)

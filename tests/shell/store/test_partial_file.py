@@ -8,10 +8,10 @@ import pytest
 from p2p.core.swarm.midstates import Midstates
 from p2p.store import journal
 from p2p.store.chain import Chain, Link
+from p2p.store.files import read_file
 from p2p.store.memory import MemoryFiles
 from p2p.store.partial_file import PartialFile
 from p2p.store.paths import JOURNAL, Paths
-from p2p.store.scan import read_file
 from tests.support.store_rig import HASHER, MIB, blob
 
 CONTENT = blob(3 * MIB + 5)

@@ -25,7 +25,12 @@ def put(path: Path, data: bytes = b"", used: int = 0) -> Path:
 def test_an_empty_directory_is_furnished(tmp_path: Path) -> None:
     found = scan(OsFiles(tmp_path), Paths(tmp_path))
     assert (found.blobs, found.partials, found.pins, found.strays) == ([], [], [], [])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["blobs", "partial", "quarantine"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "blobs",
+        "partial",
+        "quarantine",
+        "uploads",
+    ]
 
 
 def test_blobs_in_the_order_of_use_and_their_files(tmp_path: Path) -> None:
@@ -72,3 +77,14 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     (paths.blobs("sha256") / ("b" * 64)).symlink_to("/etc/passwd")
     found = scan(OsFiles(tmp_path), paths)
     assert (found.blobs, found.partials, found.strays) == ([], [], [])
+
+
+def test_uploads_by_session(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    put(paths.upload("sha256", "a_B-1"), b"123")
+    put(paths.upload("sha512", "two"), b"")
+    twice = put(paths.upload("sha512", "a_B-1"), b"1")
+    put(paths.uploads("sha256") / "not.ours")
+    found = scan(OsFiles(tmp_path), paths)
+    assert found.uploads == {"a_B-1": ("sha256", 3), "two": ("sha512", 0)}
+    assert found.strays == [twice]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from p2p.core.oci.digest import Digest
-from p2p.store.catalog import Catalog, Growing
+from p2p.store.catalog import Catalog, Growing, Uploading
 
 ONE, TWO, THREE = (Digest.of(text) for text in (b"1", b"2", b"3"))
 
@@ -59,3 +59,20 @@ def test_what_is_pinned_or_owned_does_not_go() -> None:
     found = catalog.find(ONE)
     assert found is not None
     assert not found.pinned
+
+
+def test_uploads_count_and_never_go() -> None:
+    catalog = Catalog()
+    catalog.uploads["a"] = Uploading(8, 3, owned=True, session="a")
+    catalog.uploads["b"] = Uploading(5, 5, session="b")
+    assert (catalog.reserved(), catalog.outstanding()) == (13, 5)
+    assert list(catalog.candidates()) == []
+    assert list(catalog.partials()) == []
+    assert catalog.uploads["a"].subject == "upload a"
+
+
+def test_a_pin_is_known_before_its_blob() -> None:
+    catalog = Catalog()
+    assert not catalog.pinned(ONE)
+    catalog.pin(ONE, pinned=True)
+    assert catalog.pinned(ONE)

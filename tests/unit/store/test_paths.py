@@ -46,3 +46,20 @@ def test_names_are_read_back() -> None:
 )
 def test_names_of_others_are_not(algorithm: str, name: str, suffix: str) -> None:
     assert digest_of(algorithm, name, suffix) is None
+
+
+def test_an_upload_lies_by_its_session() -> None:
+    assert PATHS.upload("sha512", "a-B_9") == Path("/s/uploads/sha512/a-B_9")
+    assert PATHS.upload("sha256", "x" * 128).name == "x" * 128
+
+
+@pytest.mark.parametrize("session", ["", ".", "..", "a/b", "/a", "a.b", "a b", "é", "a\n", "a\0", "x" * 129])
+def test_a_session_is_no_path(session: str) -> None:
+    with pytest.raises(ValueError, match="no upload"):
+        PATHS.upload("sha256", session)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "..", ""])
+def test_uploads_of_no_algorithm(algorithm: str) -> None:
+    with pytest.raises(ValueError, match="no upload"):
+        PATHS.upload(algorithm, "a")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from p2p.core.swarm.chunks import MIB, Layout
 from p2p.core.swarm.midstates import Midstates
 from p2p.store import sidecar
+from p2p.store.files import read_file
 from p2p.store.memory import MemoryFiles
-from p2p.store.scan import read_file
 
 LAYOUT = Layout(4 * MIB)
 LIST = Midstates("sha256", bytes(range(96)))
@@ -43,4 +43,15 @@ def test_writing() -> None:
     os.close(files.create(path, 1000))
     sidecar.write(files, path, LIST)
     assert read_file(files, path, 1 << 20) == sidecar.encode(LIST)
+    files.close()
+
+
+def test_reading() -> None:
+    files = MemoryFiles()
+    path = Path("/a")
+    assert sidecar.read(files, path, "sha256", LAYOUT) == NONE
+    sidecar.write(files, path, LIST)
+    assert sidecar.read(files, path, "sha256", LAYOUT) == LIST
+    os.close(files.create(path, 5))
+    assert sidecar.read(files, path, "sha256", LAYOUT) == NONE
     files.close()
