@@ -13,7 +13,7 @@ which no lease is, goes with the next review.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.manifest import Manifest
     from p2p.core.oci.reference import Repository
+
+HOSTED: Final = "hosted.invalid"
+"""The registry of repositories that are at home here: only their links does a review take away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,3 +183,9 @@ class GarbageRecords(Protocol):
 
 class Hosting(BlobRecords, ManifestRecords, UploadRecords, GarbageRecords, Protocol):
     """All of it. Raises LocalError when the database fails."""
+
+
+def artifact_type_of(manifest: Manifest) -> str:
+    """Give what referrers are filtered by: its own artifact type, else its config's media type."""
+    config = manifest.config
+    return manifest.artifact_type or ("" if config is None else config.media_type)

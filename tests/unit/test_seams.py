@@ -12,8 +12,13 @@ from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import TrackerClient
 from p2p.metadata.api import Metadata
+from p2p.metadata.database import Database
+from p2p.metadata.hosting import Hosting
 from p2p.metadata.memory import MemoryMetadata
+from p2p.metadata.memory_hosting import MemoryHosting
+from p2p.metadata.postgres import Shared
 from p2p.metadata.sql import SqlMetadata
+from p2p.metadata.sqlite import Embedded
 from p2p.net.body import IncomingBody
 from p2p.net.message import RequestBody
 from p2p.origin.api import Origin, OriginBody
@@ -48,7 +53,9 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Discovery, [TrackerClient, StaticPeers, Routes, cluster.BoardClient]),
     (Leases, [TrackerClient, Routes, cluster.BoardClient]),
     (References, [TrackerClient, Routes, registry_rig.MemoryReferences]),
-    (Metadata, [SqlMetadata, MemoryMetadata]),
+    (Metadata, [SqlMetadata, MemoryMetadata, MemoryHosting]),
+    (Hosting, [SqlMetadata, MemoryHosting]),
+    (Database, [Embedded, Shared]),
     (Transfer, [Engine, registry_rig.MemoryTransfer]),
     (BlobStream, [StoredStream, SwarmStream, PassingStream, registry_rig.MemoryStream]),
     (RequestBody, [IncomingBody, http_rig.NoBody, registry_rig.NoBody]),

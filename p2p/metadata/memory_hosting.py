@@ -1,0 +1,247 @@
+"""Hosting in memory: for tests, and for nodes that keep nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from p2p.core.oci.manifest import INDEX_TYPES
+from p2p.metadata.api import TagRow
+from p2p.metadata.hosting import HOSTED, Accepted, GarbageStatistics, UploadRow, artifact_type_of
+from p2p.metadata.memory import MemoryMetadata
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from p2p.core.oci.descriptor import Descriptor
+    from p2p.core.oci.digest import Digest
+    from p2p.core.oci.manifest import Manifest
+    from p2p.core.oci.reference import Repository
+    from p2p.metadata.hosting import Pushed
+
+_NOW = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class MemoryHosting(MemoryMetadata):
+    """``Metadata`` and ``Hosting`` in dictionaries, forgotten with the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blobs: dict[Digest, int] = {}
+        self._deleting: dict[Digest, int] = {}
+        self._leases: dict[tuple[Repository, Digest], datetime] = {}
+        self._manifests: dict[Repository, dict[Digest, Manifest]] = {}
+        self._queue: dict[Digest, datetime] = {}
+        self._retries: Counter[Digest] = Counter()
+        self._uploads: dict[str, UploadRow] = {}
+
+    # ── blobs ───────────────────────────────────────────────────────────────────────────────────────
+
+    async def add_blob(self, repository: Repository, blob: Descriptor, *, lease: datetime) -> bool:
+        """Record a blob, link it, and keep it until ``lease`` at least."""
+        if blob.digest in self._deleting:
+            return False
+        self._blobs.setdefault(blob.digest, blob.size)
+        await self.link(repository, [blob])
+        self._lease(repository, blob.digest, lease)
+        self._review((blob.digest,), lease)
+        return True
+
+    async def mount(
+        self, repository: Repository, digest: Digest, source: Repository | None, *, lease: datetime
+    ) -> Descriptor | None:
+        """Link an owned blob that ``source`` reaches (None: any repository of the same registry)."""
+        if digest not in self._blobs:
+            return None
+        sources = [each for each in self._links if each.registry == repository.registry]
+        for each in sources if source is None else [source]:
+            found = await self.describe(each, digest)
+            if found is not None:
+                await self.add_blob(repository, found, lease=lease)
+                return await self.describe(repository, digest)
+        return None
+
+    async def hold(self, repository: Repository, digest: Digest, *, lease: datetime) -> Descriptor | None:
+        """Describe a linked digest and extend its lease."""
+        found = await self.describe(repository, digest)
+        if found is None or digest in self._deleting:
+            return None
+        if digest in self._blobs:
+            self._lease(repository, digest, lease)
+        return found
+
+    async def remove_blob(self, repository: Repository, digest: Digest) -> bool | None:
+        """Unlink a blob and queue it for review. None: not linked. False: a manifest here needs it."""
+        if digest not in self._links.get(repository, {}):
+            return None
+        if self._needed(repository, digest):
+            return False
+        self._unlink(repository, digest)
+        self._review((digest,))
+        return True
+
+    # ── manifests ───────────────────────────────────────────────────────────────────────────────────
+
+    async def put_manifest(self, repository: Repository, pushed: Pushed, *, now: datetime) -> Accepted:
+        """Check the children, then write manifest, references, links and tags."""
+        own, known, tags = pushed.descriptor, self._links.get(repository, {}), self._tags.get(repository, {})
+        gone = {own.digest}.intersection(self._deleting)
+        missing = [
+            each for each in dict.fromkeys(pushed.required) if each not in known or each in self._deleting
+        ]
+        fixed = sorted(pushed.immutable.intersection(pushed.tags, tags))
+        accepted = Accepted((*gone, *missing), tuple(t for t in fixed if tags[t].digest != own.digest))
+        if accepted.missing or accepted.conflicts:
+            return accepted
+        typed = [replace(each, size=0) for each in pushed.manifest.children if each.digest in known]
+        self._blobs.setdefault(own.digest, own.size)
+        await self.link(repository, [own, *typed])
+        self._manifests.setdefault(repository, {})[own.digest] = pushed.manifest
+        for tag in pushed.tags:
+            await self.put_tag(repository, tag, TagRow(own.digest, own.media_type, own.size, now))
+        return accepted
+
+    async def remove_manifest(self, repository: Repository, digest: Digest) -> Sequence[str] | None:
+        """Remove a manifest with all its tags, and queue it and its children."""
+        manifest = self._manifests.get(repository, {}).pop(digest, None)
+        if manifest is None:
+            return None
+        tags = sorted(name for name, row in self._tags.get(repository, {}).items() if row.digest == digest)
+        for tag in tags:
+            await self.remove_tag(repository, tag)
+        links = self._links[repository]
+        if all(links[parent].media_type in INDEX_TYPES for parent in self._parents(repository, digest)):
+            self._unlink(repository, digest)
+        self._review((digest, *(child.digest for child in manifest.children)))
+        return tags
+
+    async def untag(self, repository: Repository, tag: str) -> Digest | None:
+        """Remove a tag; gives what it pointed to."""
+        row = await self.tag(repository, tag)
+        await self.remove_tag(repository, tag)
+        return None if row is None else row.digest
+
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None, n: int, last: str = ""
+    ) -> Sequence[Descriptor]:
+        """Give up to ``n`` manifests with this subject, by digest (as text) after ``last``."""
+        found = [
+            replace(
+                self._links[repository][digest],
+                annotations=manifest.annotations,
+                artifact_type=artifact_type_of(manifest),
+            )
+            for digest, manifest in self._manifests.get(repository, {}).items()
+            if manifest.subject is not None and manifest.subject.digest == subject and str(digest) > last
+        ]
+        wanted = [each for each in found if artifact_type in (None, each.artifact_type)]
+        return sorted(wanted, key=lambda each: str(each.digest))[:n]
+
+    async def drop_repository(self, repository: Repository) -> int:
+        """Remove all of a repository but its uploads, and queue what it reached."""
+        self._tags.pop(repository, None)
+        self._manifests.pop(repository, None)
+        reached = list(self._links.get(repository, ()))
+        for digest in reached:
+            self._unlink(repository, digest)
+        self._links.pop(repository, None)
+        self._review(reached)
+        return len(reached)
+
+    # ── uploads ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def begin_upload(self, row: UploadRow) -> None:
+        """Record a new session."""
+        self._uploads[row.session] = row
+
+    async def upload(self, session: str) -> UploadRow | None:
+        """Look a session up."""
+        return self._uploads.get(session)
+
+    async def extend_upload(self, session: str, expires: datetime) -> None:
+        """It goes on: it ends later."""
+        if session in self._uploads:
+            self._uploads[session] = replace(self._uploads[session], expires=expires)
+
+    async def end_upload(self, session: str) -> bool:
+        """Forget a session; False where it was not there."""
+        return self._uploads.pop(session, None) is not None
+
+    async def expired_uploads(self, now: datetime, n: int) -> Sequence[UploadRow]:
+        """Give up to ``n`` sessions whose time is over, the oldest first."""
+        over = [row for row in self._uploads.values() if row.expires <= now]
+        return sorted(over, key=lambda row: (row.expires, row.session))[:n]
+
+    # ── garbage ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def due(self, now: datetime, n: int) -> Sequence[Digest]:
+        """Give up to ``n`` digests to be reviewed now, the longest overdue first."""
+        over = [(when, str(digest), digest) for digest, when in self._queue.items() if when <= now]
+        return [digest for _, _, digest in sorted(over)[:n]]
+
+    async def claim(self, digest: Digest, now: datetime) -> int | None:
+        """Review one: drop links that nothing needs; say if its bytes may go."""
+        size = self._blobs.get(digest)
+        if size is None:
+            return None
+        alive, leases = False, []
+        for repository in [each for each, links in self._links.items() if digest in links]:
+            until = self._leases.get((repository, digest), now)
+            if self._needed(repository, digest):
+                alive = True
+            elif until > now:
+                alive = True
+                leases.append(until)
+            elif repository.registry == HOSTED:
+                self._unlink(repository, digest)
+        if leases:
+            self._queue[digest] = min(leases)
+            self._retries[digest] += 1
+        else:
+            self._queue.pop(digest, None)
+            self._retries.pop(digest, None)
+        if alive:
+            return None
+        self._deleting[digest] = self._blobs.pop(digest)
+        return size
+
+    async def collected(self, digest: Digest) -> None:
+        """Its bytes are gone: drop the row."""
+        self._deleting.pop(digest, None)
+
+    async def deleting(self) -> Sequence[Digest]:
+        """Digests between ``claim`` and ``collected``."""
+        return sorted(self._deleting, key=str)
+
+    async def garbage(self, now: datetime) -> GarbageStatistics:
+        """Measure the queue."""
+        overdue = sum(when <= now for when in self._queue.values())
+        return GarbageStatistics(len(self._queue), overdue, self._retries.total())
+
+    # ── what the verbs share ────────────────────────────────────────────────────────────────────────
+
+    def _lease(self, repository: Repository, digest: Digest, until: datetime) -> None:
+        key = (repository, digest)
+        self._leases[key] = max(until, self._leases.get(key, until))
+
+    def _unlink(self, repository: Repository, digest: Digest) -> None:
+        del self._links[repository][digest]
+        self._leases.pop((repository, digest), None)
+
+    def _review(self, digests: Iterable[Digest], after: datetime = _NOW) -> None:
+        for digest in digests:
+            if digest in self._blobs:
+                self._queue[digest] = min(after, self._queue.get(digest, after))
+
+    def _parents(self, repository: Repository, digest: Digest) -> list[Digest]:
+        manifests = self._manifests.get(repository, {}).items()
+        return [parent for parent, one in manifests if digest in (child.digest for child in one.children)]
+
+    def _needed(self, repository: Repository, digest: Digest) -> bool:
+        return (
+            digest in self._manifests.get(repository, {})
+            or any(row.digest == digest for row in self._tags.get(repository, {}).values())
+            or bool(self._parents(repository, digest))
+        )
