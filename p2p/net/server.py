@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,13 @@ from p2p.net.connection import Connection, Service
 from p2p.net.listeners import Listener, format_address
 from p2p.net.roster import Roster, ServerStatistics
 from p2p.net.socket_transport import SocketTransport
-from p2p.net.stream_transport import StreamTransport
+from p2p.net.tls import TlsTransport
 
 if TYPE_CHECKING:
     import socket
-    import ssl
 
     from p2p.net.message import Handler
+    from p2p.net.tls import ContextSource
     from p2p.net.transport import Transport
 
 DISK_THREADS = 8
@@ -59,14 +60,15 @@ async def serve(
     listeners: Sequence[Listener],
     limits: ServerLimits | None = None,
     *,
-    tls: ssl.SSLContext | None = None,
+    tls: ssl.SSLContext | ContextSource | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve HTTP/1.1 on ``listeners``, which it closes at its end; starts with a ``Server``.
 
     A stop accepts no more, closes at once the connections that have no request under way and those
     that were given away, lets responses finish for ``limits.drain_timeout`` seconds, and cuts the rest.
-    Cancelling cuts everything at once.
+    Cancelling cuts everything at once. ``tls`` is a context, or what gives one for each handshake
+    (``TlsFiles``).
     """
     limits = limits or ServerLimits()
     roster = Roster(limits.connections)
@@ -93,7 +95,7 @@ async def serve(
 class _Acceptor:
     """Turns what a listener accepts into connections."""
 
-    def __init__(self, service: Service, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, service: Service, tls: ssl.SSLContext | ContextSource | None) -> None:
         self._service = service
         self._tls = tls
         self._disk = trio.CapacityLimiter(DISK_THREADS)
@@ -133,8 +135,9 @@ class _Acceptor:
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))  # sets TCP_NODELAY
         # The first read shakes hands, within ``header_timeout``. https_compatible: every response has its
         # length, so a client that closes without saying goodbye loses nothing.
-        secure = trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-        return StreamTransport(secure, peer=peer, timeout=timeout, rate=rate)
+        context = self._tls if isinstance(self._tls, ssl.SSLContext) else self._tls()
+        secure = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        return TlsTransport(secure, peer=peer, timeout=timeout, rate=rate)
 
 
 def _close(listeners: Sequence[Listener]) -> None:
