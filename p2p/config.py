@@ -138,6 +138,46 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Added to the well-known ones; the same name replaces one."""
 
 
+class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may do what with which repositories at the front end. Rules only grant."""
+
+    repositories: tuple[str, ...]
+    """Globs over names as clients give them: ``team-a/*``, ``team-a/**``, ``**``."""
+    subjects: tuple[str, ...]
+    """Users, ``@group``, ``authenticated`` (whoever logged in), ``anonymous`` (everybody)."""
+    actions: tuple[str, ...] = ("pull",)
+    """``pull``, ``push``, ``delete``, or ``*``."""
+
+
+class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who clients of the front end are, and what they may do. Empty: everybody may do everything."""
+
+    htpasswd: str = ""
+    """File of users and bcrypt passwords."""
+    jwks: str = ""
+    """Keys that verify bearer tokens: a file, or an https URL."""
+    jwks_ca_file: str = ""
+    """Certificates that vouch for that URL; empty: the system's."""
+    issuer: str = ""
+    """What tokens have as ``iss``; required with ``jwks``."""
+    audience: str = ""
+    """What tokens have as ``aud``; empty: ``service``."""
+    realm: str = ""
+    """URL of the token service that clients are sent to; empty: tokens come another way."""
+    service: str = "remora"
+    """This registry's name in challenges."""
+    groups: dict[str, tuple[str, ...]] = {}
+    """Users by group, beside the ``groups`` that tokens name."""
+    rules: tuple[RuleSettings, ...] = ()
+
+
+class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS of a listener: PEM files, read again when they change. Both or none."""
+
+    cert_file: str = ""
+    key_file: str = ""
+
+
 WELL_KNOWN: dict[str, UpstreamSettings] = {
     "docker.io": UpstreamSettings(
         url="https://registry-1.docker.io",

@@ -1,15 +1,19 @@
-"""Who may reach the peer port (this host alone, unless the network is trusted), and by which address."""
+"""Who may reach which port (this host alone, unless told otherwise), and by which address others do."""
 
 from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
 
+import structlog
+
 from p2p.errors import ConfigError
 from p2p.net.listeners import split_address
 
 if TYPE_CHECKING:
     from p2p.config import PeerSettings
+
+log = structlog.get_logger(__name__)
 
 
 def is_loopback(address: str) -> bool:
@@ -31,6 +35,25 @@ def check_peer_address(settings: PeerSettings) -> None:
             "is reachable from other hosts, and peers are not authenticated",
             "Give --insecure (peer.insecure) on a network that you trust, or listen on 127.0.0.1",
         )
+
+
+def check_registry_address(listen: str, *, authenticated: bool, encrypted: bool, insecure: bool) -> None:
+    """Refuse to serve the registry beyond loopback to whoever comes: ConfigError, unless ``insecure``.
+
+    Whoever reaches it can pull what the node's own credentials can pull, and push. That passwords and
+    tokens cross the network readable is warned about only: a proxy in front may do the TLS.
+    """
+    if insecure or is_loopback(listen):
+        return
+    if not authenticated:
+        raise ConfigError(
+            f"registry address {listen}",
+            "is reachable from other hosts, and clients are not authenticated",
+            "Set auth.htpasswd or auth.jwks, or listen on 127.0.0.1; on a network that you trust set "
+            "registry.insecure = true",
+        )
+    if not encrypted:
+        log.warning("passwords and tokens cross the network unencrypted", registry=listen, mend="set tls")
 
 
 def advertised(settings: PeerSettings, bound: str) -> tuple[str, int]:

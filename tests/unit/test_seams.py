@@ -27,6 +27,11 @@ from p2p.origin.client import RegistryOrigin
 from p2p.origin.factory import Origins
 from p2p.origin.memory import MemoryBody, MemoryOrigin
 from p2p.registry.api import OriginLookup, Upstream
+from p2p.registry.auth.api import Authenticator
+from p2p.registry.auth.bearer import BearerAuthenticator
+from p2p.registry.auth.chain import ChainAuthenticator, NoAuthenticator
+from p2p.registry.auth.htpasswd import HtpasswdAuthenticator
+from p2p.registry.auth.keys import FileKeys, Keys, UrlKeys
 from p2p.store.api import Partial, Store, Upload, Uploads
 from p2p.store.disk import DiskStore
 from p2p.store.files import Files, OsFiles, Volume
@@ -37,7 +42,7 @@ from p2p.store.uploads import StoredUploads
 from p2p.transfer.api import BlobStream, Transfer
 from p2p.transfer.engine import Engine
 from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
-from tests.support import cluster, http_rig, registry_rig
+from tests.support import auth_rig, cluster, http_rig, registry_rig
 
 SEAMS: list[tuple[type, list[type]]] = [
     (Store, [DiskStore, MemoryStore]),
@@ -58,6 +63,17 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Database, [Embedded, Shared]),
     (Transfer, [Engine, registry_rig.MemoryTransfer]),
     (BlobStream, [StoredStream, SwarmStream, PassingStream, registry_rig.MemoryStream]),
+    (
+        Authenticator,
+        [
+            NoAuthenticator,
+            HtpasswdAuthenticator,
+            BearerAuthenticator,
+            ChainAuthenticator,
+            auth_rig.MemoryAuthenticator,
+        ],
+    ),
+    (Keys, [FileKeys, UrlKeys, auth_rig.MemoryKeys]),
     (RequestBody, [IncomingBody, http_rig.NoBody, registry_rig.NoBody]),
 ]
 PAIRS = [(seam, one) for seam, implementations in SEAMS for one in implementations]

@@ -1,0 +1,1 @@
+"""Who a client of the front end is, and what it may do."""

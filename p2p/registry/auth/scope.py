@@ -1,0 +1,98 @@
+"""What a request needs: its route as repositories and actions, and as the scope of a token. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from p2p.core.oci.error import RegistryError
+from p2p.core.oci.reference import validate_path
+from p2p.core.oci.route import (
+    CatalogRoute,
+    ExtensionRoute,
+    Route,
+    UploadRoute,
+    UploadsRoute,
+    VersionRoute,
+    parse_fields,
+)
+from p2p.registry.auth.api import CATALOG, Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_READ: Final = ("GET", "HEAD")
+_DISCOVER: Final = (None, "_oci", "ext", "discover", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that must be allowed."""
+
+    repository: str
+    action: Action
+
+
+def requested_name(name: str, namespace: str | None) -> str:
+    """Give the name that rules see: the path's, with the source registry in front where ``ns`` has one.
+
+    So ``?ns=ghcr.io`` of ``org/app`` and ``ghcr.io/org/app`` are one, and a rule about the hosted
+    ``team-a/*`` says nothing about the ``team-a`` of every upstream.
+    """
+    if namespace is None or name.startswith(f"{namespace}/"):
+        return name
+    return f"{namespace}/{name}"
+
+
+def is_greeting(route: Route) -> bool:
+    """Whether a route tells nothing but that this is a registry, and which kind."""
+    if isinstance(route, ExtensionRoute):
+        return (route.name, route.extension, route.component, route.module, route.rest) == _DISCOVER
+    return isinstance(route, VersionRoute)
+
+
+def need_of(method: str, route: Route) -> Need | None:
+    """Say what a request must be allowed; None for a greeting.
+
+    An upload is begun, asked about, fed and cancelled with ``push``. What lists or searches all
+    repositories needs the catalog.
+    """
+    if is_greeting(route) or isinstance(route, VersionRoute):
+        return None
+    if isinstance(route, CatalogRoute) or route.name is None:
+        return Need(CATALOG, _action(method))
+    name = requested_name(route.name, route.namespace)
+    if isinstance(route, UploadsRoute | UploadRoute):
+        return Need(name, Action.PUSH)
+    return Need(name, _action(method))
+
+
+def _action(method: str) -> Action:
+    if method in _READ:
+        return Action.PULL
+    return Action.DELETE if method == "DELETE" else Action.PUSH
+
+
+def mount_source(route: Route, query: str) -> str | None:
+    """Give the repository that an upload would mount from (``?mount=&from=``), None for none."""
+    if not isinstance(route, UploadsRoute):
+        return None
+    try:
+        fields = parse_fields(query)
+        if not fields.get("mount") or not (sources := fields.get("from")):
+            return None
+        return requested_name(validate_path(sources[0]), route.namespace)
+    except RegistryError:
+        return None
+
+
+def scope_of(needs: Iterable[Need]) -> str:
+    """Render needs as a token's scope, as distribution does: who pushes is told to ask for pull as well."""
+    scopes = []
+    for need in needs:
+        if need.repository == CATALOG:
+            scopes.append("registry:catalog:*")
+        else:
+            actions = "pull,push" if need.action is Action.PUSH else str(need.action)
+            scopes.append(f"repository:{need.repository}:{actions}")
+    return " ".join(scopes)
