@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
-
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
 
@@ -79,4 +78,46 @@ class Origin(Protocol):
 
     async def tags(self, path: str, n: int | None, last: str | None) -> Fetched:
         """Give one page of the tag list, with its ``Link`` header."""
+        ...
+
+
+Content: TypeAlias = Callable[[int], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+"""Opens a content at an offset in bytes, as often as it takes: its bytes from there to the end, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a manifest; ``subject`` whether the registry lists it as a referrer by itself."""
+
+    digest: Digest
+    subject: bool = False
+
+
+class Destination(Protocol):
+    """One registry that is written to. All errors are ``OriginError``s that name it. For concurrent use.
+
+    ``path`` is the repository's path at that registry.
+    """
+
+    name: str
+
+    async def has_blob(self, path: str, digest: Digest) -> bool:
+        """Whether the repository has a blob already."""
+        ...
+
+    async def mount(self, path: str, digest: Digest, source: str) -> bool:
+        """Take a blob over from the repository ``source`` of the same registry; False where it doesn't."""
+        ...
+
+    async def upload_blob(self, path: str, blob: Descriptor, content: Content) -> int:
+        """Upload a blob of known digest and size, resumed where it breaks; gives the bytes that were sent.
+
+        VerificationError, and no blob, where the content does not match; errors of ``content`` pass through.
+        """
+        ...
+
+    async def put_manifest(
+        self, path: str, manifest: Descriptor, data: bytes, tags: Sequence[str] = ()
+    ) -> Stored:
+        """Put a manifest under these tags, or by its digest where there are none."""
         ...

@@ -99,6 +99,20 @@ def choose(challenges: Iterable[Challenge]) -> Challenge | None:
     return next((challenge for challenge in listed if challenge.scheme == "basic"), None)
 
 
+def covers(scope: str, asked: str) -> bool:
+    """Whether a token for ``scope`` allows all that a challenge ``asked`` for, in any order."""
+    ours = _actions(scope)
+    return all(actions <= ours.get(thing, frozenset()) for thing, actions in _actions(asked).items())
+
+
+def _actions(scope: str) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for part in scope.split():
+        thing, _, actions = part.rpartition(":")
+        found[thing] = found.get(thing, frozenset()) | frozenset(actions.split(","))
+    return found
+
+
 def realm_refusal(realm: str, upstream_url: str, token_hosts: Iterable[str] = ()) -> str:
     """Why a token realm is not trusted, as the cause of an error; "" if it is.
 

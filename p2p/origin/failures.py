@@ -104,6 +104,7 @@ def limited(name: str, retry_after: float) -> OriginLimitedError:
 def status_failure(name: str, status: int, what: str, said: str, retry_after: float | None) -> OriginError:
     """Map an answer that is not what ``what`` ("GET /v2/…") asked for; ``said`` is the body's message."""
     told = f", saying “{said}”" if said else ""
+    reading = what.startswith(("GET", "HEAD"))
     match status:
         case 404 | 410:
             return OriginNotFoundError(name, f"{what} was answered {status}{told}")
@@ -111,13 +112,28 @@ def status_failure(name: str, status: int, what: str, said: str, retry_after: fl
             return OriginDeniedError(
                 name,
                 f"{what} was answered 403{told}",
-                "The account in use may not read this repository, or the repository does not exist",
+                f"The account in use may not {'read' if reading else 'write to'} this repository,"
+                " or the repository does not exist",
             )
         case 401:
             return OriginDeniedError(
                 name,
                 f"{what} was answered 401 by a host that gets no credentials from us{told}",
-                "The upstream redirects to storage that this host may not read; ask its operator",
+                "The upstream leads to storage that this host may not use; ask its operator",
+            )
+        case 405 if not reading:
+            return OriginStatusError(
+                name,
+                f"{what} was answered 405{told}",
+                "This registry takes no pushes (a pull-through cache, or read-only)",
+                status=status,
+            )
+        case 413:
+            return OriginStatusError(
+                name,
+                f"{what} was answered 413{told}",
+                "It is larger than the registry, or a proxy before it, takes; raise the limit there",
+                status=status,
             )
         case 429:
             return limited(name, DEFAULT_RETRY_AFTER if retry_after is None else retry_after)

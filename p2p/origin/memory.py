@@ -11,11 +11,19 @@ import trio
 
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
-from p2p.errors import OriginError, OriginNotFoundError, OriginProtocolError, OriginUnreachableError
-from p2p.origin.api import Fetched, Kind
+from p2p.errors import (
+    OriginError,
+    OriginNotFoundError,
+    OriginProtocolError,
+    OriginUnreachableError,
+    VerificationError,
+)
+from p2p.origin.api import Fetched, Kind, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+
+    from p2p.origin.api import Content
 
 _BLOB = "application/octet-stream"
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -50,19 +58,20 @@ class MemoryOrigin:
     def put_blob(self, path: str, data: bytes) -> Digest:
         """Add a blob."""
         digest = Digest.of(data)
-        self._at(path).blobs[digest] = data
+        self.at(path).blobs[digest] = data
         return digest
 
     def put_manifest(self, path: str, media_type: str, data: bytes, *tags: str) -> Digest:
         """Add a manifest under its digest and these tags."""
         digest = Digest.of(data)
-        repository = self._at(path)
+        repository = self.at(path)
         repository.manifests[digest] = media_type, data
         for tag in tags:
             repository.tags[tag] = digest
         return digest
 
-    def _at(self, path: str) -> Repository:
+    def at(self, path: str) -> Repository:
+        """Give a repository, made where there is none."""
         return self.repositories.setdefault(path, Repository())
 
     async def _asked(self, what: str, path: str, detail: str) -> Repository:
@@ -128,6 +137,55 @@ class MemoryOrigin:
             link = (("link", f'</v2/{path}/tags/list?n={n}&last={page[-1]}>; rel="next"'),)
         data = json.dumps({"name": path, "tags": page}).encode()
         return Fetched("application/json", data, link)
+
+
+class MemoryDestination:
+    """A `Destination` that writes to an upstream in memory."""
+
+    def __init__(self, origin: MemoryOrigin) -> None:
+        self.name = origin.name
+        self.origin = origin
+
+    async def has_blob(self, path: str, digest: Digest) -> bool:
+        """See `Destination`."""
+        await self._written("has_blob", path, str(digest))
+        return digest in self.origin.at(path).blobs
+
+    async def mount(self, path: str, digest: Digest, source: str) -> bool:
+        """See `Destination`."""
+        await self._written("mount", path, f"{digest} from {source}")
+        data = self.origin.at(source).blobs.get(digest)
+        if data is not None:
+            self.origin.at(path).blobs[digest] = data
+        return data is not None
+
+    async def upload_blob(self, path: str, blob: Descriptor, content: Content) -> int:
+        """See `Destination`."""
+        await self._written("upload_blob", path, str(blob.digest))
+        data = bytearray()
+        async with content(0) as parts:
+            async for part in parts:
+                data += part
+        if len(data) != blob.size or Digest.of(data, blob.digest.algorithm) != blob.digest:
+            raise VerificationError(str(blob.digest), "the bytes that were to be pushed do not match it")
+        self.origin.at(path).blobs[blob.digest] = bytes(data)
+        return len(data)
+
+    async def put_manifest(
+        self, path: str, manifest: Descriptor, data: bytes, tags: Sequence[str] = ()
+    ) -> Stored:
+        """See `Destination`; lists no referrers."""
+        await self._written("put_manifest", path, ",".join(tags) or str(manifest.digest))
+        repository = self.origin.at(path)
+        repository.manifests[manifest.digest] = manifest.media_type, data
+        repository.tags |= dict.fromkeys(tags, manifest.digest)
+        return Stored(manifest.digest)
+
+    async def _written(self, what: str, path: str, detail: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.origin.requests.append((what, path, detail))
+        if self.origin.failure is not None:
+            raise self.origin.failure
 
 
 class PartBody:

@@ -26,7 +26,7 @@ from p2p.errors import (
 )
 from p2p.origin.addresses import AddressPolicy
 from p2p.origin.breaker import Breaker, State, parse_retry_after
-from p2p.origin.challenge import choose, parse_challenges, realm_refusal
+from p2p.origin.challenge import choose, covers, parse_challenges, realm_refusal
 from p2p.origin.credentials import CredentialSource
 from p2p.origin.failures import DEFAULT_RETRY_AFTER, limited, passing, status_failure, transport_failure
 from p2p.origin.redirects import MAX_HOPS, STATUSES, carries_credentials, next_hop, origin_of
@@ -34,7 +34,7 @@ from p2p.origin.tokens import MAX_ANSWER, RealmAnswer, TokenCache, Want
 from p2p.origin.transport import Stream, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from p2p.config import UpstreamSettings
 
@@ -47,9 +47,11 @@ _DISCARD: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A GET or HEAD of ``target`` (path and query) in repository ``path``; ``ok`` are the statuses wanted.
+    """A request of ``target`` (path and query) in repository ``path``; ``ok`` are the statuses wanted.
 
-    ``at`` is a full URL to begin at instead of the upstream's, as an earlier redirect gave it.
+    ``at`` is a full URL to begin at instead of the upstream's, as an earlier answer gave it. ``scope`` is
+    what a token must allow, the pull of ``path`` where it is empty. ``body`` can be sent again, ``stream``
+    only once; that one's Content-Length must be among the headers.
     """
 
     method: str
@@ -58,6 +60,14 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     ok: frozenset[int] = frozenset({200})
     at: str = ""
+    scope: str = ""
+    body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None
+
+    @property
+    def wanted_scope(self) -> str:
+        """What a token for it must allow."""
+        return self.scope or f"repository:{self.path}:pull"
 
     def __str__(self) -> str:
         return f"{self.method} {self.target.partition('?')[0]}"
@@ -213,6 +223,9 @@ class Session:
                 return await self._judge(ask, answer)
             location = answer.headers.get("location")
             await answer.discard()
+            if ask.method not in ("GET", "HEAD"):
+                # What is written goes where it was sent to: storage is redirected to for reading only.
+                raise OriginProtocolError(self.name, f"{ask} is redirected, which nothing written follows")
             target, fault = next_hop(url, location, self._base)
             if fault:
                 raise OriginProtocolError(self.name, f"{ask} {fault}")
@@ -222,16 +235,19 @@ class Session:
     async def _hop(self, ask: Ask, url: str) -> Answer:
         """One URL, authorised where it is the upstream's own; its last answer."""
         if not carries_credentials(url, self._base):
-            return await self._dial(ask.method, url, ask.headers)
+            return await self._dial(ask.method, url, ask.headers, ask.stream or ask.body)
         authorization = await self._foresee(ask)
-        answer = await self._dial(ask.method, url, _with(ask.headers, authorization))
+        answer = await self._dial(ask.method, url, _with(ask.headers, authorization), ask.stream or ask.body)
         for _ in range(2):  # a scope that was foreseen wrongly, or a kept token that ended, costs one more
             if answer.status != 401:
                 return answer
             challenges = answer.headers.get_list("www-authenticate")
             await answer.discard()
             again = await self._authorize(ask, challenges, authorization)
-            answer = await self._dial(ask.method, url, _with(ask.headers, again))
+            if ask.stream is not None:
+                # Half of it may be gone. The next try begins with the token that was fetched here.
+                raise OriginUnreachableError(self.name, f"{ask} met the end of a token, and begins anew")
+            answer = await self._dial(ask.method, url, _with(ask.headers, again), ask.body)
             authorization = again
         if answer.status == 401:
             await answer.discard()
@@ -247,7 +263,7 @@ class Session:
             return ""
         realm, service = self._realm
         found = (await self._credentials.get()).credential
-        return f"Bearer {await self._tokens.get(Want(realm, service, _scope(ask.path), found))}"
+        return f"Bearer {await self._tokens.get(Want(realm, service, ask.wanted_scope, found))}"
 
     async def _authorize(self, ask: Ask, headers: list[str], refused: str) -> str:
         """Answer a challenge."""
@@ -270,8 +286,9 @@ class Session:
                 f"{fault}; no credentials are sent there",
                 f'If it is right, set upstreams.{self.name}.token_hosts = ["{host}"]',
             )
-        scope = challenge.scope or _scope(ask.path)
-        if scope == _scope(ask.path):
+        scope = challenge.scope
+        if covers(ask.wanted_scope, scope):
+            scope = ask.wanted_scope
             self._realm = challenge.realm, challenge.service
         want = Want(challenge.realm, challenge.service, scope, found)
         token = await self._tokens.get(want, refused=refused.removeprefix("Bearer "))
@@ -312,7 +329,9 @@ class Session:
             self._limit(answer.status, retry_after)
         return RealmAnswer(answer.status, await answer.read(MAX_ANSWER, "a token answer"), retry_after)
 
-    async def _dial(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+    async def _dial(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | AsyncIterator[bytes] = b""
+    ) -> Answer:
         try:
             target = httpx.URL(url)
             # The URL was vetted as urllib reads it; it is dialled as httpx does. They must agree.
@@ -333,10 +352,6 @@ class Session:
         except httpx.TransportError as error:
             raise transport_failure(self.name, url, error) from error
         return Answer(self.name, url, response)
-
-
-def _scope(path: str) -> str:
-    return f"repository:{path}:pull"
 
 
 def _with(headers: Mapping[str, str], authorization: str) -> dict[str, str]:

@@ -21,11 +21,12 @@ from p2p.metadata.sql import SqlMetadata
 from p2p.metadata.sqlite import Embedded
 from p2p.net.body import IncomingBody
 from p2p.net.message import RequestBody
-from p2p.origin.api import Origin, OriginBody
+from p2p.origin.api import Destination, Origin, OriginBody
 from p2p.origin.body import Body
 from p2p.origin.client import RegistryOrigin
 from p2p.origin.factory import Origins
-from p2p.origin.memory import MemoryBody, MemoryOrigin
+from p2p.origin.memory import MemoryBody, MemoryDestination, MemoryOrigin
+from p2p.origin.push import Pusher
 from p2p.registry.api import OriginLookup, Upstream
 from p2p.registry.auth.api import Authenticator
 from p2p.registry.auth.bearer import BearerAuthenticator
@@ -53,6 +54,7 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Volume, [OsFiles, MemoryFiles]),
     (Origin, [RegistryOrigin, MemoryOrigin, cluster.ScriptedOrigin]),
     (OriginBody, [Body, MemoryBody]),
+    (Destination, [Pusher, MemoryDestination]),
     (Upstream, [RegistryOrigin, MemoryOrigin]),
     (OriginLookup, [Origins, registry_rig.MemoryOrigins]),
     (Discovery, [TrackerClient, StaticPeers, Routes, cluster.BoardClient]),

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.origin.challenge import Challenge, choose, parse_challenges, realm_refusal, same_domain
+from p2p.origin.challenge import Challenge, choose, covers, parse_challenges, realm_refusal, same_domain
 
 
 def test_docker_hub():
@@ -123,3 +123,18 @@ def test_same_domain_is_symmetric_and_careful():
     assert not same_domain("", "")
     assert same_domain("localhost", "localhost")
     assert not same_domain("a.localhost", "localhost")
+
+
+@pytest.mark.parametrize(
+    ("scope", "asked", "enough"),
+    [
+        ("repository:a:pull,push", "repository:a:push,pull", True),
+        ("repository:a:pull,push", "repository:a:pull", True),
+        ("repository:a:pull", "repository:a:pull,push", False),
+        ("repository:a:pull", "repository:b:pull", False),
+        ("repository:a:pull,push repository:b:pull", "repository:b:pull repository:a:push", True),
+        ("repository:a:pull", "", True),
+    ],
+)
+def test_what_a_scope_covers(scope: str, asked: str, enough: bool):
+    assert covers(scope, asked) is enough

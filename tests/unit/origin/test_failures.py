@@ -106,3 +106,16 @@ def test_what_may_be_repeated():
     assert not passing(OriginStatusError("up", "x", status=418))
     assert not passing(OriginNotFoundError("up", "x"))
     assert not passing(ValueError())
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "words"),
+    [
+        (403, "GET /v2/a/manifests/1", "may not read this"),
+        (403, "PUT /v2/a/manifests/1", "may not write to this"),
+        (405, "POST /v2/a/blobs/uploads/", "takes no pushes"),
+        (413, "PUT /v2/a/manifests/1", "raise the limit"),
+    ],
+)
+def test_refusals_of_pushes(status: int, what: str, words: str):
+    assert words in status_failure("up", status, what, "", None).mend
