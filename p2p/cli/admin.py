@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2p.core.oci.error import told
 from p2p.errors import LocalError, RemoteError
 
 if TYPE_CHECKING:
@@ -61,11 +62,3 @@ def read_answer(response: Any, subject: str) -> dict[str, Any]:
     if response.status_code != 200 or not isinstance(body, dict):
         raise RemoteError(subject, told(body) or f"it answers with status {response.status_code}")
     return body
-
-
-def told(body: object) -> str:
-    """Take the message out of ``{"errors": [{"code", "message"}]}``, "" where there is none."""
-    match body:
-        case {"errors": [{"message": str(message)}, *_]}:
-            return message
-    return ""

@@ -15,12 +15,15 @@ import click
 from p2p.errors import ConfigError, RemoraError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "copy": ("p2p.cli.copying", "Copy an image from one registry to another, bytes as they are."),
     "demo": ("p2p.cli.demo", "Show a whole network on this host: origin, tracker, four nodes."),
     "doctor": ("p2p.cli.doctor", "Check this host and its configuration, and say what to mend."),
     "explain": ("p2p.cli.explain", "Tell what a running node knows of one digest."),
+    "inspect": ("p2p.cli.inspecting", "Show what an image is made of, without pulling it."),
     "node": ("p2p.cli.node", "Run a node."),
     "prefetch": ("p2p.cli.prefetch", "Have nodes pull images before they are asked for."),
     "pull": ("p2p.cli.pull", "Pull an image through a node into an OCI layout or a tar of one."),
+    "push": ("p2p.cli.push", "Push an OCI layout, or a tar of one, to a registry."),
     "status": ("p2p.cli.status", "Show what a running node is doing."),
 }
 """Name → (module with a ``command``, one line of help)."""

@@ -9,10 +9,10 @@ import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from p2p.cli.layout import Layout
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
+from p2p.toolkit.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

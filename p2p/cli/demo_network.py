@@ -9,10 +9,10 @@ import httpx
 import trio
 
 from p2p.cli.admin import read_answer
-from p2p.cli.image import ImageClient, ImageName
 from p2p.cli.progress import Silence
-from p2p.cli.pulling import STREAMS, HashSink, fill
 from p2p.errors import RemoteError
+from p2p.toolkit.image import ImageClient, ImageName
+from p2p.toolkit.pulling import STREAMS, HashSink, fill
 
 if TYPE_CHECKING:
     from pathlib import Path

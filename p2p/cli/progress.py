@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2p.cli.units import format_size
+from p2p.toolkit.api import BlobBegan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from p2p.cli.pulling import Progress
     from p2p.core.oci.digest import Digest
+    from p2p.toolkit.api import Event, Listener, Progress
 
 
 class Bars:
@@ -39,13 +40,16 @@ class Bars:
 class Lines:
     """A line on stderr when a blob begins and when it is whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, verb: str = "pulling", place: str = "here") -> None:
         self._sizes: dict[Digest, int] = {}
+        self._verb = verb
+        self._place = place
 
     def begin(self, digest: Digest, size: int, held: int) -> None:
-        """Tell what is asked for, or that it is here."""
+        """Tell what begins to move, or that it need not."""
         self._sizes[digest] = size
-        state = "already here" if held == size else f"resumes at {format_size(held)}" if held else "pulling"
+        resumed = f"resumes at {format_size(held)}" if held else self._verb
+        state = f"already {self._place}" if held == size else resumed
         click.echo(f"{digest.hex[:12]}  {format_size(size):>9}  {state}", err=True)
 
     def advance(self, digest: Digest, held: int) -> None:
@@ -86,8 +90,22 @@ def _plain(progress: Progress) -> Iterator[Progress]:
     yield progress
 
 
-def show(*, terminal: bool, quiet: bool) -> AbstractContextManager[Progress]:
-    """Choose how; the context ends the display."""
+def show(
+    *, terminal: bool, quiet: bool, verb: str = "pulling", place: str = "here"
+) -> AbstractContextManager[Progress]:
+    """Choose how; the context ends the display. ``verb`` and ``place`` are for what is no bar."""
     if quiet:
         return _plain(Silence())
-    return _bars() if terminal else _plain(Lines())
+    return _bars() if terminal else _plain(Lines(verb, place))
+
+
+def listener(progress: Progress) -> Listener:
+    """Give what the toolkit's client tells its events to."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, BlobBegan):
+            progress.begin(event.digest, event.size, event.held)
+        else:
+            progress.advance(event.digest, event.held)
+
+    return listen

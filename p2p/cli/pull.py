@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from p2p.errors import ConfigError, LocalError
+from p2p.errors import ConfigError
 
 if TYPE_CHECKING:
-    from p2p.cli.image import ImageName
-    from p2p.cli.pulling import Pulled
     from p2p.core.oci.descriptor import Platform
+    from p2p.toolkit.image import ImageName
+    from p2p.toolkit.pulling import Pulled
 
 
 def default_output(image: ImageName) -> Path:
@@ -24,37 +23,16 @@ def default_output(image: ImageName) -> Path:
     return Path(f"{image.name.rpartition('/')[2]}-{tag}")
 
 
-async def run(node: str, image: ImageName, output: Path, platform: Platform | None, *, quiet: bool) -> Pulled:
+async def run(
+    node: str, image: str, output: Path, platform: Platform | None, *, everything: bool, quiet: bool
+) -> Pulled:
     """Pull ``image`` from the node at ``node`` to ``output``: a tar where it ends in ``.tar``."""
-    import httpx
-    import trio
+    from p2p.cli.progress import listener, show
+    from p2p.toolkit.client import Client
 
-    from p2p.cli.image import ImageClient
-    from p2p.cli.layout import Layout, pack
-    from p2p.cli.progress import show
-    from p2p.cli.pulling import pull_image
-
-    tar = output.suffix == ".tar"
-    root = output.with_name(f".{output.name}.layout") if tar else output
-    layout = Layout(root)
-    try:
-        layout.create()
-    except OSError as error:
-        raise LocalError(f"output {output}", f"can't be made: {error.strerror}", "Check the path") from error
-    async with httpx.AsyncClient(
-        base_url=node, timeout=httpx.Timeout(60.0, connect=5.0), trust_env=False
-    ) as http:
+    async with Client(node=node, platform=platform) as client:
         with show(terminal=sys.stderr.isatty(), quiet=quiet) as progress:
-            pulled = await pull_image(ImageClient(http, image), image, layout, platform, progress)
-    if tar:
-        try:
-            await trio.to_thread.run_sync(pack, root, output)
-        except OSError as error:
-            raise LocalError(
-                f"output {output}", f"can't be written: {error.strerror}", "Check space"
-            ) from error
-        await trio.to_thread.run_sync(shutil.rmtree, root)
-    return pulled
+            return await client.pull(image, output, all_platforms=everything, progress=listener(progress))
 
 
 @click.command("pull")
@@ -77,20 +55,18 @@ def command(
     """
     import trio
 
-    from p2p.cli.image import ImageName, host_platform
     from p2p.cli.units import format_size
     from p2p.core.oci.descriptor import Platform
+    from p2p.toolkit.image import ImageName
 
     if platform and everything:
         raise ConfigError("--platform", "it contradicts --all", "Give one of them")
-    if not node.startswith(("http://", "https://")):
-        raise ConfigError("--node", f"{node!r} is not a URL", "Write it as http://127.0.0.1:5000")
     name = ImageName.parse(image)
-    wanted = None if everything else Platform.parse(platform) if platform else host_platform()
+    wanted = Platform.parse(platform) if platform else None
     target = Path(output) if output else default_output(name)
 
     async def main() -> Pulled:
-        return await run(node, name, target, wanted, quiet=as_json)
+        return await run(node, image, target, wanted, everything=everything, quiet=as_json)
 
     pulled = trio.run(main)
     if as_json:

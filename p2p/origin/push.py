@@ -53,9 +53,10 @@ _RANGE: Final = re.compile(r"(?:bytes=)?0-([0-9]{1,19})")
 class Pusher:
     """Writes to one registry. Safe for concurrent use; owns nothing but what a call is at."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, first_wait: float = FIRST_WAIT) -> None:
         self.name = session.name
         self._session = session
+        self._first_wait = first_wait
 
     async def has_blob(self, path: str, digest: Digest) -> bool:
         """HEAD a blob."""
@@ -87,7 +88,7 @@ class Pusher:
     async def upload_blob(self, path: str, blob: Descriptor, content: Content) -> int:
         """Upload a blob; see `Destination`. OriginError after ``ATTEMPTS`` without one new byte."""
         upload = _Upload(self, self._session, path, blob, content)
-        failures, wait = 0, FIRST_WAIT
+        failures, wait = 0, self._first_wait
         while True:
             before = upload.furthest
             try:
@@ -96,7 +97,7 @@ class Pusher:
                 if not _passing(error) or self._pause() > LONGEST_WAIT:
                     raise
                 if upload.furthest > before:
-                    failures, wait = 0, FIRST_WAIT
+                    failures, wait = 0, self._first_wait
                 failures += 1
                 if failures >= ATTEMPTS:
                     raise
@@ -145,7 +146,7 @@ class Pusher:
 
     async def _try(self, ask: Ask) -> Answer:
         """Send what may be sent twice, with patience."""
-        wait = FIRST_WAIT
+        wait = self._first_wait
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._session.send(ask)

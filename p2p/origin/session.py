@@ -31,7 +31,7 @@ from p2p.origin.credentials import CredentialSource
 from p2p.origin.failures import DEFAULT_RETRY_AFTER, limited, passing, status_failure, transport_failure
 from p2p.origin.redirects import MAX_HOPS, STATUSES, carries_credentials, next_hop, origin_of
 from p2p.origin.tokens import MAX_ANSWER, RealmAnswer, TokenCache, Want
-from p2p.origin.transport import Stream, Transport
+from p2p.origin.transport import Outgoing, Stream, Transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -342,11 +342,13 @@ class Session:
                 method,
                 target,
                 headers={**self._headers, **headers},
-                content=body,
+                content=body if isinstance(body, bytes) else b"",
                 extensions=self._extensions,
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise OriginProtocolError(self.name, f"{method} of a URL that can't be read ({error})") from error
+        if not isinstance(body, bytes):
+            request.stream = Outgoing(body)
         try:
             response = await self._transport.handle_async_request(request)
         except httpx.TransportError as error:

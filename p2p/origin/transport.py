@@ -127,6 +127,16 @@ class _Trace:
             self.fresh = True
 
 
+class Outgoing(httpx.AsyncByteStream):
+    """A request's body, from an iterator that can be left anywhere; httpx's own is a generator."""
+
+    def __init__(self, parts: AsyncIterator[bytes]) -> None:
+        self._parts = parts
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._parts
+
+
 class Stream(httpx.AsyncByteStream):
     """A body. ``aclose`` may be called at any point; what was not read is not waited for.
 

@@ -55,6 +55,14 @@ def shown(text: str) -> str:
     return f"{text[:_SHOWN]!a}… ({len(text)} characters)"
 
 
+def told(body: object) -> str:
+    """Take the message out of ``{"errors": [{"code", "message"}]}``, "" where there is none."""
+    match body:
+        case {"errors": [{"message": str(message)}, *_]}:
+            return message
+    return ""
+
+
 class RegistryError(RemoraError):
     """An answer of the /v2/ API that is not a success.
 

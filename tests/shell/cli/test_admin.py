@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2p.cli.admin import ask, socket_path, told
+from p2p.cli.admin import ask, socket_path
 from p2p.core.oci.error import RegistryError
 from p2p.errors import LocalError, RemoteError
 from p2p.net.listeners import open_listeners
@@ -38,8 +38,3 @@ async def test_asking(tmp_path: Path) -> None:
 def test_no_node(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match=r"no node is running there\. Start one"):
         ask(str(tmp_path), "/status")
-
-
-def test_told() -> None:
-    assert told(json.loads(RegistryError("X", "words").body())) == "words"
-    assert told({"errors": []}) == told(None) == told([1]) == ""

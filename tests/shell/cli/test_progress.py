@@ -1,7 +1,8 @@
 import pytest
 
-from p2p.cli.progress import Lines, show
+from p2p.cli.progress import Lines, listener, show
 from p2p.core.oci.digest import Digest
+from p2p.toolkit.api import BlobAdvanced, BlobBegan
 
 DIGEST = Digest.of(b"x")
 
@@ -28,3 +29,13 @@ def test_each_way_takes_the_same_calls(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert bool(captured.err) is not quiet
+
+
+def test_words_of_a_push_and_events(capsys: pytest.CaptureFixture[str]) -> None:
+    with show(terminal=False, quiet=False, verb="pushing", place="there") as progress:
+        listen = listener(progress)
+        listen(BlobBegan(DIGEST, 10, 0))
+        listen(BlobAdvanced(DIGEST, 10))
+        listen(BlobBegan(DIGEST, 10, 10))
+    told = [line.split(None, 3)[3] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["pushing", "done", "already there"]

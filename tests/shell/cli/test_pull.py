@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from p2p.cli.app import main
 from p2p.cli.demo_image import make_image
-from p2p.cli.image import ImageName
 from p2p.cli.pull import default_output, run
 from p2p.core.oci.manifest import OCI_MANIFEST
+from p2p.toolkit.image import ImageName
 
 
 def test_the_output_is_named_after_the_image() -> None:
@@ -29,7 +29,7 @@ async def test_a_tar_holds_the_layout_and_nothing_else_is_left(registry, open_se
     (tmp_path / "out").mkdir()
     target = tmp_path / "out/app.tar"
     async with open_server(registry.handle) as url:
-        pulled = await run(url, ImageName.parse("app:1"), target, None, quiet=True)
+        pulled = await run(url, "app:1", target, None, everything=True, quiet=True)
     assert pulled.blobs == 2
     with tarfile.open(target) as archive:
         assert "index.json" in archive.getnames()

@@ -52,7 +52,7 @@ def registry() -> PushRegistry:
 async def over_http(connect, registry, **settings) -> AsyncGenerator[tuple[Pusher, object]]:
     async with upstream(registry) as server, connect(server.url(), **settings) as origin:
         registry.realm = server.url()
-        yield Pusher(origin.session), server
+        yield Pusher(origin.session, first_wait=0.001), server
 
 
 @pytest.fixture(params=["http", "memory"])
@@ -144,7 +144,7 @@ def once(part: str, method: str, reply: Reply, before=None):
     return fault
 
 
-async def test_a_broken_upload_goes_on_where_it_came_to(connect, registry, autojump_clock) -> None:
+async def test_a_broken_upload_goes_on_where_it_came_to(connect, registry) -> None:
     half = len(LARGE) // 2
 
     def keep_half(request: Request) -> None:
@@ -160,7 +160,7 @@ async def test_a_broken_upload_goes_on_where_it_came_to(connect, registry, autoj
     assert registry.blobs["a"][str(blob_of(LARGE).digest)] == LARGE
 
 
-async def test_a_forgotten_upload_begins_anew(connect, registry, autojump_clock) -> None:
+async def test_a_forgotten_upload_begins_anew(connect, registry) -> None:
     registry.faults.append(once("uploads", "PATCH", Reply(502), lambda _: registry.uploads.clear()))
     async with over_http(connect, registry) as (pusher, server):
         source = Source(LARGE)
@@ -169,9 +169,7 @@ async def test_a_forgotten_upload_begins_anew(connect, registry, autojump_clock)
         assert len(server.asked("POST")) == 2
 
 
-async def test_a_lost_answer_to_the_last_request_sends_nothing_again(
-    connect, registry, autojump_clock
-) -> None:
+async def test_a_lost_answer_to_the_last_request_sends_nothing_again(connect, registry) -> None:
     def keep(request: Request) -> None:
         registry.uploads.clear()
         registry.blobs["a"][str(blob_of(SMALL).digest)] = request.body
@@ -183,7 +181,7 @@ async def test_a_lost_answer_to_the_last_request_sends_nothing_again(
         assert source.opened == [0]
 
 
-async def test_a_registry_that_only_fails_is_given_up(connect, registry, autojump_clock) -> None:
+async def test_a_registry_that_only_fails_is_given_up(connect, registry) -> None:
     registry.faults.append(lambda r: Reply(500) if r.method == "PUT" else None)
     async with over_http(connect, registry) as (pusher, server):
         with pytest.raises(OriginStatusError, match="500"):
@@ -212,7 +210,7 @@ async def test_tokens_are_for_pushing(connect, registry) -> None:
         assert registry.scopes[1:] == ["repository:b:pull,push repository:a:pull"]
 
 
-async def test_a_token_that_ends_on_the_way_costs_one_more_try(connect, registry, autojump_clock) -> None:
+async def test_a_token_that_ends_on_the_way_costs_one_more_try(connect, registry) -> None:
     registry.token = "t"
     seen = []
 
@@ -292,7 +290,7 @@ async def test_a_manifest_kept_as_another_is_an_error(connect, registry) -> None
             await pusher.put_manifest("a", Descriptor(TYPE, Digest.of(b"{}"), 2), b"{}")
 
 
-async def test_an_error_of_the_content_passes_through(connect, registry, autojump_clock) -> None:
+async def test_an_error_of_the_content_passes_through(connect, registry) -> None:
     origin = MemoryOrigin()
     origin.truncate = 10
 

@@ -8,7 +8,7 @@ from p2p.config import UpstreamSettings
 from p2p.errors import ConfigError, OriginUnreachableError
 from p2p.origin.addresses import AddressPolicy
 from p2p.origin.session import Ask
-from p2p.origin.transport import Stream, Transport
+from p2p.origin.transport import Outgoing, Stream, Transport
 from tests.support.upstream import Reply, upstream
 
 POLICY = AddressPolicy("127.0.0.1")
@@ -142,3 +142,15 @@ async def test_a_bad_ca_file_is_a_config_error(connect, tmp_path, content):
         with pytest.raises(ConfigError, match=r"ca\.pem can't be used"):
             await origin.session.send(ASK)
     assert UpstreamSettings(url="https://x").ca_file == ""
+
+
+async def test_an_outgoing_body_is_its_iterator():
+    class Parts:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+    parts = Parts()
+    assert aiter(Outgoing(parts)) is parts

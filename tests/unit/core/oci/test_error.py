@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from p2p.core.oci.error import STATUS, RegistryError, shown
+from p2p.core.oci.error import STATUS, RegistryError, shown, told
 from p2p.errors import RemoraError
 
 
@@ -52,3 +52,8 @@ def test_what_is_shown_is_escaped_and_bounded() -> None:
     assert shown("a\n\x1b[31mé\0") == r"'a\n\x1b[31m\xe9\x00'"
     assert len(shown("\0" * 100_000)) < 500
     assert "100000 characters" in shown("x" * 100_000)
+
+
+def test_told():
+    assert told(json.loads(RegistryError("X", "words").body())) == "words"
+    assert told({"errors": []}) == told(None) == told([1]) == ""

@@ -9,33 +9,25 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from p2p.cli.image import FetchedManifest, ImageClient, InterruptedPullError
-from p2p.errors import LocalError, RemoteError, VerificationError
+from p2p.errors import LocalError, OriginUnreachableError, RemoteError, VerificationError
+from p2p.toolkit.image import InterruptedPullError
 
 if TYPE_CHECKING:
-    from p2p.cli.image import ImageName
-    from p2p.cli.layout import Layout
     from p2p.core.oci.descriptor import Descriptor, Platform
     from p2p.core.oci.digest import Digest
+    from p2p.toolkit.api import FetchedManifest, Progress, Source
+    from p2p.toolkit.image import ImageName
+    from p2p.toolkit.layout import Layout
 
 STREAMS: Final = 3
+"""Blobs that are under way at once; each holds some MiB in memory."""
 ATTEMPTS: Final = 5
 """How often a blob is asked for without one new byte."""
+INTERRUPTIONS: Final = (InterruptedPullError, OriginUnreachableError)
+"""Errors after which asking again may help."""
 _DEPTH: Final = 3
 _BATCH: Final = 1 << 20
 """Bytes hashed and written in one hop to a thread; a hop costs as much as hashing 170 KiB."""
-
-
-class Progress(Protocol):
-    """Is told how a pull goes."""
-
-    def begin(self, digest: Digest, size: int, held: int) -> None:
-        """A blob of ``size`` bytes begins, ``held`` of them are here already."""
-        ...
-
-    def advance(self, digest: Digest, held: int) -> None:
-        """``held`` bytes of it are here now (fewer than before where it began anew)."""
-        ...
 
 
 class Sink(Protocol):
@@ -97,43 +89,55 @@ class Pulled:
 
 
 async def pull_image(
-    client: ImageClient, image: ImageName, layout: Layout, platform: Platform | None, progress: Progress
+    source: Source,
+    image: ImageName,
+    layout: Layout,
+    platform: Platform | None,
+    progress: Progress,
+    streams: int = STREAMS,
 ) -> Pulled:
     """Pull one platform, or with None all of them, and list the image in the layout's index.
 
     Raises LocalError, RemoteError, VerificationError or RegistryError, of blobs in an ExceptionGroup; what
     came so far stays in the layout for the next time.
     """
-    root = await client.manifest(image.identifier)
-    if root.manifest.is_index and platform is not None:
-        chosen = root.manifest.select(platform)
-        if chosen is None:
-            offered = sorted({str(child.platform) for child in root.manifest.manifests if child.platform})
-            raise RemoteError(
-                f"image {image.text}",
-                f"it is not made for {platform}",
-                f"Choose with --platform one of {', '.join(offered)}" if offered else "Use --all",
-            )
-        root = await client.manifest(str(chosen.digest), chosen)
-    manifests = await _collect(client, root, image)
-    unique = {
-        child.digest: child
-        for fetched in manifests
-        if not fetched.manifest.is_index
-        for child in fetched.manifest.children
-    }
-    received = await _pull_blobs(client, tuple(unique.values()), layout, progress)
+    manifests = await collect(
+        source, await choose(source, image.identifier, image.text, platform), image.text
+    )
+    root = manifests[-1]
+    unique = blobs_of(manifests)
+    received = await _pull_blobs(source, unique, layout, progress, streams)
     # Last, so that a layout never lists an image that it does not hold.
     try:
-        for fetched in reversed(manifests):
+        for fetched in manifests:
             layout.put(fetched.descriptor.digest, fetched.data)
         layout.add(root.descriptor, image.text)
     except OSError as error:
         raise _disk(layout, error) from error
-    return Pulled(root.descriptor, len(unique), sum(blob.size for blob in unique.values()), received)
+    return Pulled(root.descriptor, len(unique), sum(blob.size for blob in unique), received)
 
 
-async def _collect(client: ImageClient, root: FetchedManifest, image: ImageName) -> list[FetchedManifest]:
+async def choose(source: Source, reference: str, text: str, platform: Platform | None) -> FetchedManifest:
+    """Give what a reference names: with a platform the one image of an index that fits; else as it is.
+
+    RemoteError where none fits; ``text`` is the image's name in errors.
+    """
+    root = await source.manifest(reference)
+    if not root.manifest.is_index or platform is None:
+        return root
+    chosen = root.manifest.select(platform)
+    if chosen is None:
+        offered = sorted({str(child.platform) for child in root.manifest.manifests if child.platform})
+        raise RemoteError(
+            f"image {text}",
+            f"it is not made for {platform}",
+            f"Choose with --platform one of {', '.join(offered)}" if offered else "Use --all",
+        )
+    return await source.manifest(str(chosen.digest), chosen)
+
+
+async def collect(source: Source, root: FetchedManifest, text: str) -> list[FetchedManifest]:
+    """Get all manifests under one, each once, every child before its parents: ``root`` is the last."""
     found = {root.descriptor.digest: root}
     level = [root]
     for _ in range(_DEPTH):
@@ -143,19 +147,42 @@ async def _collect(client: ImageClient, root: FetchedManifest, image: ImageName)
         level = []
         for child in children:
             if child.digest not in found:
-                fetched = await client.manifest(str(child.digest), child)
+                fetched = await source.manifest(str(child.digest), child)
                 found[child.digest] = fetched
                 level.append(fetched)
         if not level:
-            return list(found.values())
-    raise RemoteError(f"image {image.text}", f"its indexes are nested deeper than {_DEPTH}")
+            break
+    else:
+        raise RemoteError(f"image {text}", f"its indexes are nested deeper than {_DEPTH}")
+    ordered: dict[Digest, FetchedManifest] = {}
+
+    def add(fetched: FetchedManifest) -> None:
+        for child in fetched.manifest.manifests:
+            if child.digest not in ordered:
+                add(found[child.digest])
+        ordered[fetched.descriptor.digest] = fetched
+
+    add(root)
+    return list(ordered.values())
+
+
+def blobs_of(manifests: Iterable[FetchedManifest]) -> tuple[Descriptor, ...]:
+    """Give the configs and layers of images, each once."""
+    return tuple(
+        {
+            child.digest: child
+            for fetched in manifests
+            if not fetched.manifest.is_index
+            for child in fetched.manifest.children
+        }.values()
+    )
 
 
 async def _pull_blobs(
-    client: ImageClient, blobs: Iterable[Descriptor], layout: Layout, progress: Progress
+    client: Source, blobs: Iterable[Descriptor], layout: Layout, progress: Progress, streams: int
 ) -> int:
     received = 0
-    limit = trio.CapacityLimiter(STREAMS)
+    limit = trio.CapacityLimiter(streams)
 
     async def one(blob: Descriptor) -> None:
         nonlocal received
@@ -169,7 +196,7 @@ async def _pull_blobs(
     return received
 
 
-async def pull_blob(client: ImageClient, blob: Descriptor, layout: Layout, progress: Progress) -> int:
+async def pull_blob(client: Source, blob: Descriptor, layout: Layout, progress: Progress) -> int:
     """Get one blob into the layout unless it is there; gives the bytes that came over the network.
 
     Raises RemoteError after ``ATTEMPTS`` without progress, VerificationError on a second wrong body,
@@ -190,7 +217,7 @@ async def pull_blob(client: ImageClient, blob: Descriptor, layout: Layout, progr
         raise _disk(layout, error) from error
 
 
-async def fill(client: ImageClient, blob: Descriptor, writer: Sink, progress: Progress) -> int:
+async def fill(client: Source, blob: Descriptor, writer: Sink, progress: Progress) -> int:
     """Stream one blob into a sink until it holds; gives the bytes that came over the network.
 
     Raises RemoteError after ``ATTEMPTS`` without progress, VerificationError on a second wrong body.
@@ -211,7 +238,7 @@ async def fill(client: ImageClient, blob: Descriptor, writer: Sink, progress: Pr
             wrong = True
             writer.restart()
             progress.advance(blob.digest, 0)
-        except InterruptedPullError:
+        except INTERRUPTIONS:
             failures = 0 if writer.written > before else failures + 1
             if failures >= ATTEMPTS:
                 raise
@@ -221,7 +248,7 @@ async def fill(client: ImageClient, blob: Descriptor, writer: Sink, progress: Pr
 
 
 async def _stream(
-    client: ImageClient, blob: Descriptor, writer: Sink, progress: Progress, received: Received
+    client: Source, blob: Descriptor, writer: Sink, progress: Progress, received: Received
 ) -> None:
     batch = bytearray()
 
@@ -240,7 +267,7 @@ async def _stream(
                 batch += part
                 if len(batch) >= _BATCH:
                     await flush()
-        except InterruptedPullError:
+        except INTERRUPTIONS:
             await flush()  # what came before the cut counts
             raise
         await flush()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
-from p2p.cli.admin import told
 from p2p.core.oci.descriptor import Descriptor, Platform
 from p2p.core.oci.digest import Digest
-from p2p.core.oci.manifest import MANIFEST_TYPES, Manifest, parse_manifest
+from p2p.core.oci.error import told
+from p2p.core.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, parse_manifest
 from p2p.core.oci.reference import Reference
 from p2p.errors import LocalError, RemoteError, VerificationError
+from p2p.toolkit.api import FetchedManifest
 
 MANIFEST_LIMIT: Final = 8 << 20
 _ACCEPT: Final = ", ".join(MANIFEST_TYPES)
@@ -52,18 +53,28 @@ class ImageName:
         return cls(text, f"{reference.registry}/{reference.path}", "", reference.identifier)
 
 
-@dataclass(frozen=True, slots=True)
-class FetchedManifest:
-    """A manifest with the bytes that its digest is of."""
-
-    descriptor: Descriptor
-    manifest: Manifest
-    data: bytes
-
-
 def host_platform() -> Platform:
     """Give what this host runs: Linux on its architecture (images for others are of no use here)."""
     return Platform("linux", platform.machine().lower())
+
+
+def verify_manifest(
+    image: str, data: bytes, content_type: str | None, wanted: str, expected: Descriptor | None = None
+) -> FetchedManifest:
+    """Hash a manifest and read it; ``wanted`` is the digest that it must have, "" where none is known.
+
+    VerificationError where it has another, RegistryError where it can't be read.
+    """
+    digest = Digest.of(data, wanted.partition(":")[0] or "sha256")
+    if wanted and wanted != str(digest):
+        raise VerificationError(f"manifest of {image}", f"it hashes to {digest}, not {wanted}")
+    manifest = parse_manifest(data, content_type)
+    return FetchedManifest(expected or Descriptor(manifest.media_type, digest, len(data)), manifest, data)
+
+
+def too_long(image: str) -> RemoteError:
+    """Complain of a manifest beyond ``MANIFEST_LIMIT``."""
+    return RemoteError(f"image {image}", f"its manifest is longer than {MANIFEST_LIMIT} bytes")
 
 
 class ImageClient:
@@ -79,24 +90,24 @@ class ImageClient:
 
         Raises LocalError without a node, RemoteError where the node has none, VerificationError.
         """
-        async with self._get(f"manifests/{reference}", {"Accept": _ACCEPT}) as response:
+        data, content_type, stated = await self._small(f"manifests/{reference}", _ACCEPT)
+        wanted = str(expected.digest) if expected else reference if ":" in reference else stated
+        return verify_manifest(self._image.text, data, content_type, wanted, expected)
+
+    async def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
+        """GET the list of referrers."""
+        data, content_type, _ = await self._small(f"referrers/{digest}", INDEX_TYPES[0])
+        return parse_manifest(data, content_type).manifests
+
+    async def _small(self, path: str, accept: str) -> tuple[bytes, str | None, str]:
+        async with self._get(path, {"Accept": accept}) as response, aclosing(self._read(response)) as parts:
             data = bytearray()
-            async for part in self._read(response):
+            async for part in parts:
                 data += part
                 if len(data) > MANIFEST_LIMIT:
-                    raise RemoteError(
-                        f"image {self._image.text}", f"its manifest is longer than {MANIFEST_LIMIT} bytes"
-                    )
-            content_type = response.headers.get("content-type")
-            stated = response.headers.get("docker-content-digest", "")
-        wanted = str(expected.digest) if expected else reference if ":" in reference else stated
-        algorithm = wanted.partition(":")[0] or "sha256"
-        digest = Digest.of(data, algorithm)
-        if wanted and wanted != str(digest):
-            raise VerificationError(f"manifest of {self._image.text}", f"it hashes to {digest}, not {wanted}")
-        manifest = parse_manifest(bytes(data), content_type)
-        found = expected or Descriptor(manifest.media_type, digest, len(data))
-        return FetchedManifest(found, manifest, bytes(data))
+                    raise too_long(self._image.text)
+            headers = response.headers
+            return bytes(data), headers.get("content-type"), headers.get("docker-content-digest", "")
 
     @asynccontextmanager
     async def blob(self, digest: Digest, offset: int) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
@@ -105,8 +116,8 @@ class ImageClient:
         Raises InterruptedPullError where asking again may help, RemoteError where not.
         """
         headers = {"Range": f"bytes={offset}-"} if offset else {}
-        async with self._get(f"blobs/{digest}", headers) as response:
-            yield offset if response.status_code == 206 else 0, self._read(response)
+        async with self._get(f"blobs/{digest}", headers) as response, aclosing(self._read(response)) as parts:
+            yield offset if response.status_code == 206 else 0, parts
 
     @asynccontextmanager
     async def _get(self, path: str, headers: dict[str, str]) -> AsyncIterator[httpx.Response]:
@@ -148,7 +159,7 @@ class ImageClient:
         mend = "Check its name and tag" if response.status_code == 404 else ""
         raise RemoteError(subject, cause, mend)
 
-    async def _read(self, response: httpx.Response) -> AsyncIterator[bytes]:
+    async def _read(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         try:
             # No chunk size: httpx would copy everything once more.
             async for part in response.aiter_raw():

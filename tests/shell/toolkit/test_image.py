@@ -1,11 +1,11 @@
 import httpx
 import pytest
 
-from p2p.cli.image import ImageClient, ImageName, InterruptedPullError, host_platform
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.manifest import OCI_MANIFEST
 from p2p.errors import LocalError, RemoteError, VerificationError
+from p2p.toolkit.image import ImageClient, ImageName, InterruptedPullError, host_platform
 
 MANIFEST = (
     b'{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"a/b","digest":"%s","size":2},"layers":[]}'

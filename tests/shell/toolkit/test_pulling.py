@@ -5,14 +5,14 @@ import httpx
 import pytest
 
 from p2p.cli.demo_image import make_image
-from p2p.cli.image import ImageClient, ImageName, InterruptedPullError
-from p2p.cli.layout import Layout
 from p2p.cli.progress import Silence
-from p2p.cli.pulling import ATTEMPTS, HashSink, fill, pull_image
 from p2p.core.oci.descriptor import Descriptor, Platform
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from p2p.errors import RemoteError, VerificationError
+from p2p.toolkit.image import ImageClient, ImageName, InterruptedPullError
+from p2p.toolkit.layout import Layout
+from p2p.toolkit.pulling import ATTEMPTS, HashSink, fill, pull_image
 
 AMD64 = Platform("linux", "amd64")
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from p2p.cli.layout import REF_NAME, Layout, pack
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_MANIFEST
 from p2p.errors import LocalError, VerificationError
+from p2p.toolkit.layout import REF_NAME, Layout, pack
 
 DATA = b"0123456789" * 1000
 DIGEST = Digest.of(DATA)

@@ -1,0 +1,1 @@
+"""Images from Python: pull, push, copy and inspect, with the engine of the commands."""
