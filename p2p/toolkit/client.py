@@ -13,7 +13,7 @@ import trio
 from p2p.config import WELL_KNOWN, UpstreamSettings
 from p2p.core.oci.descriptor import Platform
 from p2p.core.oci.reference import Reference
-from p2p.errors import ConfigError, LocalError, RemoraError
+from p2p.errors import ConfigError, LocalError, RemoraError, RemoteError
 from p2p.origin.addresses import names_private
 from p2p.origin.client import RegistryOrigin
 from p2p.origin.push import Pusher
@@ -59,8 +59,8 @@ class Client:
     host, or else what docker and podman have stored (``environment`` replaces where those are looked for).
     ``platform`` is what is chosen where an image has several, by default Linux on this host's architecture.
     Registries are asked by https, but for loopback addresses and the hosts of ``plain_http``. With
-    ``private_addresses`` False a registry must not resolve to a private address: for references that come
-    from strangers. All errors are RemoraErrors.
+    ``private_addresses`` False a registry must neither be nor resolve to a private address: for references
+    that come from strangers. All errors are RemoraErrors.
     """
 
     def __init__(
@@ -217,7 +217,12 @@ class Client:
 
     def _settings(self, registry: str) -> UpstreamSettings:
         known = WELL_KNOWN.get(registry)
+        # A host that is an address counts as the operator's own word below; here it is the reference's.
         host = registry.rpartition(":")[0] if registry.rpartition(":")[2].isdigit() else registry
+        if names_private(host) and not self._private:
+            raise RemoteError(
+                f"registry {registry}", "its address is private", "Allow it with private_addresses=True"
+            )
         plain = registry in self._plain_http or _loopback(host)
         login = self._credentials.get(registry, Credentials("", ""))
         return UpstreamSettings(

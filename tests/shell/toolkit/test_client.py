@@ -173,12 +173,11 @@ async def test_a_pull_through_a_node_and_a_copy_from_one(
         assert (await client.inspect("origin.test/app:1")).platforms == ("linux/amd64", "linux/arm64")
 
 
-async def test_no_address_that_a_stranger_chose(made: Made) -> None:
-    async with registry_and_client(private_addresses=False) as (_, host, client):
-        await client.push(made.root, f"{host}/app:1", ref_name="one")  # a literal is no stranger's trick
+@pytest.mark.parametrize("host", ["127.0.0.1", "10.0.0.1:5000", "localhost:1", "169.254.169.254", "[::1]:1"])
+async def test_no_private_address_that_a_stranger_chose(host: str) -> None:
     async with Client(private_addresses=False, environment={}) as client:
-        with pytest.raises(RemoteError):
-            await client.inspect("rebound.localhost.test:1/app:1")
+        with pytest.raises(RemoteError, match="its address is private"):
+            await client.inspect(f"{host}/app:1")
 
 
 def test_arguments_are_checked_at_once() -> None:
