@@ -178,6 +178,44 @@ class TlsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     key_file: str = ""
 
 
+class SinkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One receiver of notifications. An empty filter lets everything pass."""
+
+    kind: str = "webhook"
+    """The name of an entry point of ``remora.sinks``."""
+    url: str = ""
+    format: str = "distribution"
+    """``distribution``: its event envelope. ``cloudevents``: CloudEvents 1.0, structured."""
+    headers: tuple[str, ...] = ()
+    """Each as ``Name: value``, sent with every request."""
+    secret: str = ""
+    """Sign each body with HMAC-SHA256 under this key."""
+    ca_file: str = ""
+    timeout: float = 10.0
+    batch: int = 50
+    """At most so many events at once."""
+    actions: tuple[str, ...] = ()
+    """Of ``push``, ``pull``, ``mount``, ``delete``."""
+    repositories: tuple[str, ...] = ()
+    """Globs over repository names: ``team-a/*``, ``team-a/**``."""
+    media_types: tuple[str, ...] = ()
+    """Globs of the target's media type."""
+    options: tuple[str, ...] = ()
+    """Each as ``key=value``, for kinds that need more than the above."""
+
+
+class NotificationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is told of pushes, pulls, mounts and deletes, and how long an event waits for that."""
+
+    sinks: dict[str, SinkSettings] = {}
+    max_events: int = 100_000
+    """Events that are kept at most; the oldest go first, delivered or not."""
+    max_age: float = 7 * 86400.0
+    backoff: float = 1.0
+    """Seconds until the first retry; doubled each time, up to ``backoff_limit``."""
+    backoff_limit: float = 300.0
+
+
 WELL_KNOWN: dict[str, UpstreamSettings] = {
     "docker.io": UpstreamSettings(
         url="https://registry-1.docker.io",

@@ -19,7 +19,8 @@
     │   │   ├── OriginLimitedError        429, or the breaker is open; says when to come back
     │   │   └── OriginProtocolError       wrong length, wrong bytes, a body we refuse
     │   ├── PeerError             names the peer
-    │   └── TrackerError          names the tracker
+    │   ├── TrackerError          names the tracker
+    │   └── NotificationError     names the sink; may say when to come back
     ├── VerificationError         bytes do not match their digest or their link
     └── RegistryError             (p2p.core.oci.error) an answer of the /v2/ API: code and status
 
@@ -122,6 +123,14 @@ class PeerError(RemoteError):
 
 class TrackerError(RemoteError):
     """A fault of the tracker; ``subject`` names it."""
+
+
+class NotificationError(RemoteError):
+    """A receiver of notifications did not take them; ``retry_after`` in seconds, 0 where it named none."""
+
+    def __init__(self, subject: str, cause: str, mend: str = "", *, retry_after: float = 0.0) -> None:
+        super().__init__(subject, cause, mend)
+        self.retry_after = retry_after
 
 
 class VerificationError(RemoraError):

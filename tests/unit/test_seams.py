@@ -21,7 +21,16 @@ from p2p.metadata.sql import SqlMetadata
 from p2p.metadata.sqlite import Embedded
 from p2p.net.body import IncomingBody
 from p2p.net.message import RequestBody
+<<<<<<< HEAD
 from p2p.origin.api import Destination, Origin, OriginBody
+=======
+from p2p.notifications.api import Notifier, Queue, Silence, Sink
+from p2p.notifications.memory import MemoryQueue
+from p2p.notifications.notifier import QueueNotifier
+from p2p.notifications.queue import EventQueue
+from p2p.notifications.webhook import Webhook
+from p2p.origin.api import Origin, OriginBody
+>>>>>>> 46127b4 (Notifications: a durable queue, sinks with retries, the webhook; extension points by entry points)
 from p2p.origin.body import Body
 from p2p.origin.client import RegistryOrigin
 from p2p.origin.factory import Origins
@@ -43,7 +52,11 @@ from p2p.store.uploads import StoredUploads
 from p2p.transfer.api import BlobStream, Transfer
 from p2p.transfer.engine import Engine
 from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
+<<<<<<< HEAD
 from tests.support import auth_rig, cluster, http_rig, registry_rig
+=======
+from tests.support import cluster, happenings, http_rig, registry_rig
+>>>>>>> 46127b4 (Notifications: a durable queue, sinks with retries, the webhook; extension points by entry points)
 
 SEAMS: list[tuple[type, list[type]]] = [
     (Store, [DiskStore, MemoryStore]),
@@ -65,6 +78,7 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Database, [Embedded, Shared]),
     (Transfer, [Engine, registry_rig.MemoryTransfer]),
     (BlobStream, [StoredStream, SwarmStream, PassingStream, registry_rig.MemoryStream]),
+<<<<<<< HEAD
     (
         Authenticator,
         [
@@ -76,6 +90,11 @@ SEAMS: list[tuple[type, list[type]]] = [
         ],
     ),
     (Keys, [FileKeys, UrlKeys, auth_rig.MemoryKeys]),
+=======
+    (Queue, [EventQueue, MemoryQueue]),
+    (Notifier, [QueueNotifier, Silence]),
+    (Sink, [Webhook, happenings.KeepingSink]),
+>>>>>>> 46127b4 (Notifications: a durable queue, sinks with retries, the webhook; extension points by entry points)
     (RequestBody, [IncomingBody, http_rig.NoBody, registry_rig.NoBody]),
 ]
 PAIRS = [(seam, one) for seam, implementations in SEAMS for one in implementations]

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from p2p.errors import LocalError, StoreFullError
+from p2p.sqlite import Database, mapped, open_database
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+SCHEMA = ("CREATE TABLE thing (name TEXT PRIMARY KEY)",)
+
+
+def opened(path: Path, version: int = 1) -> AbstractAsyncContextManager[Database]:
+    return open_database(path, SCHEMA, version=version, what="test file", aside="Nothing is lost")
+
+
+def put(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO thing VALUES ('a')")
+
+
+def count(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM thing").fetchone()[0])
+
+
+async def test_work_is_a_transaction_and_survives(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as database:
+        await database.do(put)
+
+        def broken(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO thing VALUES ('b')")
+            raise KeyError
+
+        with pytest.raises(KeyError):
+            await database.do(broken)
+        with pytest.raises(LocalError, match="test file"):
+            await database.do(put)  # the same key again
+        assert await database.do(count) == 1
+    async with opened(tmp_path / "x.db") as database:
+        assert await database.do(count) == 1
+
+
+async def test_a_cancelled_wait_leaves_the_file_usable(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as database:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await database.do(put)
+        assert await database.do(count) in (0, 1)
+
+
+async def test_another_version_is_refused(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db"):
+        pass
+    with pytest.raises(LocalError, match=r"version 1 and this release knows version 2.*Nothing is lost"):
+        async with opened(tmp_path / "x.db", version=2):
+            pass
+    async with opened(tmp_path / "x.db"):
+        pass
+
+
+async def test_a_missing_directory(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="unable to open"):
+        async with opened(tmp_path / "no" / "x.db"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "told"),
+    [
+        ("database is locked", LocalError, "Another node"),
+        ("database or disk is full", StoreFullError, "Free space"),
+        ("file is not a database", LocalError, "Aside"),
+        ("disk I/O error", LocalError, "Check that"),
+    ],
+)
+def test_errors_are_mapped(said: str, kind: type[LocalError], told: str) -> None:
+    error = mapped("file", sqlite3.OperationalError(said), "Aside")
+    assert type(error) is kind
+    assert told in str(error)

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2p.core.oci.reference import Repository
+from p2p.errors import LocalError
+from p2p.notifications.api import What
+from p2p.notifications.record import dump, load
+from tests.support.happenings import happening
+
+
+@given(
+    what=st.sampled_from(What),
+    at=st.datetimes(timezones=st.timezones()),
+    tags=st.lists(st.text(max_size=5)).map(tuple),
+    actor=st.text(max_size=5),
+    source=st.sampled_from([None, Repository("a", "b/c")]),
+    with_target=st.booleans(),
+)
+def test_a_record_gives_the_happening_back(
+    what: What, at: object, tags: object, actor: str, source: object, with_target: bool
+) -> None:
+    one = happening(what, at=at, tags=tags, actor=actor, source=source, client="::1", user_agent="é")
+    if not with_target:
+        one = replace(one, target=None)
+    assert load(dump(one)) == one
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"[]", b"{}", b'{"what":"push","at":"x"}', b'{"what":7}'])
+def test_anything_else_is_refused(data: bytes) -> None:
+    with pytest.raises(LocalError, match="can't be read"):
+        load(data)
