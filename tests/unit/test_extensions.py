@@ -76,7 +76,7 @@ def test_an_entry_point_of_nobody() -> None:
 def test_what_we_declare_ourselves_can_be_loaded() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
     ours = {name: points for name, points in declared.items() if name != "remora.commands"}
-    assert {extensions.SINKS} <= set(ours)
+    assert {extensions.SINKS, extensions.EXTENSIONS} <= set(ours)
     for points in ours.values():
         for value in points.values():
             module, _, attribute = value.partition(":")
