@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from p2p.errors import ConfigError
@@ -44,12 +46,19 @@ class Interest:
         if self.actions and happening.what not in self.actions:
             return False
         media_type = "" if happening.target is None else happening.target.media_type
-        return _any(self.repositories, happening.repository.path) and _any(self.media_types, media_type)
+        if self.media_types and not any(fnmatchcase(media_type, glob) for glob in self.media_types):
+            return False
+        path = happening.repository.path
+        return not self.repositories or any(_pattern(glob).fullmatch(path) for glob in self.repositories)
 
     def select(self, events: Sequence[Event]) -> Sequence[Event]:
         """Give those that the sink is told of."""
         return [event for event in events if self.covers(event.happening)]
 
 
-def _any(globs: Sequence[str], text: str) -> bool:
-    return not globs or any(fnmatchcase(text, glob) for glob in globs)
+@lru_cache(maxsize=1024)
+def _pattern(glob: str) -> re.Pattern[str]:
+    """Read a glob as everywhere else in the settings: ``*`` within a part of a name, ``**`` over parts."""
+    meaning = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    tokens = re.findall(r"\*\*|.", glob, re.DOTALL)
+    return re.compile("".join(meaning.get(token) or re.escape(token) for token in tokens))

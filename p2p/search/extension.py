@@ -35,20 +35,26 @@ _READ: Final = ("GET", "HEAD")
 _MAX_DIGITS: Final = 18
 
 
+ABOUT: Final = About(
+    name="_remora",
+    component="search",
+    description="Search of hosted repositories by name, tag, annotation, platform, type, size, referrers",
+    url="https://github.com/opencontainers/distribution-spec/blob/main/extensions/README.md",
+    endpoints=("_remora/search/images",),
+)
+
+
 class Search:
     """``Extension``; made by ``open_search``."""
-
-    about = About(
-        name="_remora",
-        component="search",
-        description="Search of hosted repositories by name, tag, annotation, platform, type, size, referrers",
-        url="https://github.com/opencontainers/distribution-spec/blob/main/extensions/README.md",
-        endpoints=("_remora/search/images",),
-    )
 
     def __init__(self, index: Index, indexer: Indexer) -> None:
         self._index = index
         self._indexer = indexer
+
+    @property
+    def about(self) -> About:
+        """``Extension.about``."""
+        return ABOUT
 
     @property
     def consumer(self) -> Indexer:

@@ -21,16 +21,12 @@ from p2p.metadata.sql import SqlMetadata
 from p2p.metadata.sqlite import Embedded
 from p2p.net.body import IncomingBody
 from p2p.net.message import RequestBody
-<<<<<<< HEAD
-from p2p.origin.api import Destination, Origin, OriginBody
-=======
 from p2p.notifications.api import Notifier, Queue, Silence, Sink
 from p2p.notifications.memory import MemoryQueue
 from p2p.notifications.notifier import QueueNotifier
 from p2p.notifications.queue import EventQueue
 from p2p.notifications.webhook import Webhook
-from p2p.origin.api import Origin, OriginBody
->>>>>>> 46127b4 (Notifications: a durable queue, sinks with retries, the webhook; extension points by entry points)
+from p2p.origin.api import Destination, Origin, OriginBody
 from p2p.origin.body import Body
 from p2p.origin.client import RegistryOrigin
 from p2p.origin.factory import Origins
@@ -42,6 +38,9 @@ from p2p.registry.auth.bearer import BearerAuthenticator
 from p2p.registry.auth.chain import ChainAuthenticator, NoAuthenticator
 from p2p.registry.auth.htpasswd import HtpasswdAuthenticator
 from p2p.registry.auth.keys import FileKeys, Keys, UrlKeys
+from p2p.registry.extension import Catalog, Extension
+from p2p.search.extension import Search
+from p2p.search.indexer import Indexer
 from p2p.store.api import Partial, Store, Upload, Uploads
 from p2p.store.disk import DiskStore
 from p2p.store.files import Files, OsFiles, Volume
@@ -52,11 +51,7 @@ from p2p.store.uploads import StoredUploads
 from p2p.transfer.api import BlobStream, Transfer
 from p2p.transfer.engine import Engine
 from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
-<<<<<<< HEAD
-from tests.support import auth_rig, cluster, http_rig, registry_rig
-=======
-from tests.support import cluster, happenings, http_rig, registry_rig
->>>>>>> 46127b4 (Notifications: a durable queue, sinks with retries, the webhook; extension points by entry points)
+from tests.support import auth_rig, catalog, cluster, happenings, http_rig, registry_rig
 
 SEAMS: list[tuple[type, list[type]]] = [
     (Store, [DiskStore, MemoryStore]),
@@ -78,7 +73,6 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Database, [Embedded, Shared]),
     (Transfer, [Engine, registry_rig.MemoryTransfer]),
     (BlobStream, [StoredStream, SwarmStream, PassingStream, registry_rig.MemoryStream]),
-<<<<<<< HEAD
     (
         Authenticator,
         [
@@ -90,11 +84,11 @@ SEAMS: list[tuple[type, list[type]]] = [
         ],
     ),
     (Keys, [FileKeys, UrlKeys, auth_rig.MemoryKeys]),
-=======
     (Queue, [EventQueue, MemoryQueue]),
     (Notifier, [QueueNotifier, Silence]),
-    (Sink, [Webhook, happenings.KeepingSink]),
->>>>>>> 46127b4 (Notifications: a durable queue, sinks with retries, the webhook; extension points by entry points)
+    (Sink, [Webhook, Indexer, happenings.KeepingSink]),
+    (Catalog, [catalog.MemoryCatalog]),
+    (Extension, [Search]),
     (RequestBody, [IncomingBody, http_rig.NoBody, registry_rig.NoBody]),
 ]
 PAIRS = [(seam, one) for seam, implementations in SEAMS for one in implementations]

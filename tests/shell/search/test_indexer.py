@@ -193,12 +193,12 @@ async def test_a_failed_build_is_tried_again(
     failed = trio.Event()
 
     async def failing(n: int, last: str = "") -> list[Repository]:
-        monkeypatch.undo()
+        del catalog.repositories
         failed.set()
         raise LocalError("metadata", "locked")
 
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(catalog, "repositories", failing)
+    catalog.repositories = failing  # type: ignore[method-assign]
     async with trio.open_nursery() as nursery:
         await nursery.start(Indexer(index, catalog).run)
         await failed.wait()
