@@ -102,6 +102,25 @@ class TagSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """In that case also believe what other nodes of the cluster last saw."""
 
 
+class HostingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Repositories whose home is this node: what may be pushed, and when it goes."""
+
+    repositories: tuple[str, ...] = ()
+    """Globs over repository names (``team/**``, ``app``): what matches is hosted here and takes pushes."""
+    denied: tuple[str, ...] = ()
+    """Globs over repository names, hosted or of upstreams, that are neither read nor written."""
+    immutable_tags: tuple[str, ...] = ()
+    """Globs over ``repository:tag``: such a tag, once there, is never moved or deleted."""
+    deletes: bool = True
+    """Whether tags, manifests and blobs can be deleted."""
+    upload_expiry: float = 86400.0
+    """An upload that nobody went on with for so long is dropped."""
+    unreferenced_grace: float = 86400.0
+    """How long a pushed or asked-for blob is kept that no manifest refers to yet."""
+    collect_interval: float = 60.0
+    """How often the review queue is looked at."""
+
+
 class TransferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Swarms."""
 
@@ -133,6 +152,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     metrics: MetricsSettings = MetricsSettings()
     store: StoreSettings = StoreSettings()
     tags: TagSettings = TagSettings()
+    hosting: HostingSettings = HostingSettings()
     transfer: TransferSettings = TransferSettings()
     upstreams: dict[str, UpstreamSettings] = {}
     """Added to the well-known ones; the same name replaces one."""

@@ -38,6 +38,7 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
         ("insecure", ("peer", "insecure")),
         ("peer", ("peer", "static")),
         ("metrics_listen", ("metrics", "listen")),
+        ("hosted", ("hosting", "repositories")),
     ):
         value = flags.get(flag)
         if value is None or value in ((), False):
@@ -66,6 +67,9 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
     "--peer", metavar="HOST:PORT", multiple=True, help="A peer known without a tracker; repeatable."
 )
 @click.option("--host", metavar="DIR", multiple=True, help="Serve the images of an OCI layout; repeatable.")
+@click.option(
+    "--hosted", metavar="GLOB", multiple=True, help="Repositories that can be pushed here; repeatable."
+)
 @click.option("--upstream", metavar="NAME=URL", multiple=True, help="An upstream registry; repeatable.")
 @click.option("--default-upstream", metavar="NAME", help="The upstream of names that don't say one.")
 @click.option("--insecure", is_flag=True, help="Listen for peers beyond loopback without authentication.")

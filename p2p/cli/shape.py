@@ -29,6 +29,9 @@ DURATIONS: Final = frozenset(
         "max_age",
         "stale_if_error",
         "grace",
+        "upload_expiry",
+        "unreferenced_grace",
+        "collect_interval",
     }
 )
 SHARES: Final = frozenset({"minimum_free", "high_water", "low_water"})

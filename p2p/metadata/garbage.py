@@ -53,6 +53,17 @@ class SqlGarbage(Known):
         change = delete(schema.blob).where(_BLOB.digest == str(digest), _BLOB.state == schema.DELETING)
         await self._database.do(lambda connection: connection.execute(change))
 
+    async def owned(self, n: int, last: str = "") -> Sequence[Digest]:
+        """Give up to ``n`` owned digests after ``last`` (as text), in order."""
+        question = (
+            select(_BLOB.digest)
+            .where(_BLOB.digest > last, _BLOB.state != schema.DELETING)
+            .order_by(_BLOB.digest)
+            .limit(n)
+        )
+        found = await self._database.do(lambda connection: connection.execute(question).scalars().all())
+        return [Digest.parse(each) for each in found]
+
     async def deleting(self) -> Sequence[Digest]:
         """Digests that a crash left between ``claim`` and ``collected``."""
         question = select(_BLOB.digest).where(_BLOB.state == schema.DELETING).order_by(_BLOB.digest)

@@ -106,6 +106,10 @@ class ManifestRecords(Protocol):
         """Remove a tag; gives what it pointed to, None where there was none."""
         ...
 
+    async def tags_of(self, repository: Repository, digest: Digest) -> Sequence[str]:
+        """Give the tags that point to a manifest."""
+        ...
+
     async def referrers(
         self, repository: Repository, subject: Digest, artifact_type: str | None, n: int, last: str = ""
     ) -> Sequence[Descriptor]:
@@ -170,6 +174,10 @@ class GarbageRecords(Protocol):
 
     async def collected(self, digest: Digest) -> None:
         """Its bytes are gone: drop the row."""
+        ...
+
+    async def owned(self, n: int, last: str = "") -> Sequence[Digest]:
+        """Give up to ``n`` owned digests after ``last`` (as text), in order, for the reconciliation."""
         ...
 
     async def deleting(self) -> Sequence[Digest]:

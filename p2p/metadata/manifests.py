@@ -73,6 +73,10 @@ class SqlManifests(Known):
         self._tags.drop((repository, tag))
         return pointed
 
+    async def tags_of(self, repository: Repository, digest: Digest) -> Sequence[str]:
+        """Give the tags that point to a manifest."""
+        return await self._database.do(lambda connection: _tags_of(connection, repository, digest))
+
     async def referrers(
         self, repository: Repository, subject: Digest, artifact_type: str | None, n: int, last: str = ""
     ) -> Sequence[Descriptor]:
@@ -92,6 +96,12 @@ class SqlManifests(Known):
 def _tag_row(pushed: Pushed, now: datetime) -> TagRow:
     target = pushed.descriptor
     return TagRow(target.digest, target.media_type, target.size, now)
+
+
+def _tags_of(connection: Connection, repository: Repository, digest: Digest) -> Sequence[str]:
+    owner = rows.repository_id(connection, repository)
+    pointing = select(_TAG.name).where(_TAG.repository == owner, _TAG.digest == str(digest))
+    return list(connection.execute(pointing.order_by(_TAG.name)).scalars())
 
 
 def _put(

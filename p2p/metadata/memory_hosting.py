@@ -123,6 +123,11 @@ class MemoryHosting(MemoryMetadata):
         await self.remove_tag(repository, tag)
         return None if row is None else row.digest
 
+    async def tags_of(self, repository: Repository, digest: Digest) -> Sequence[str]:
+        """Give the tags that point to a manifest."""
+        tags = self._tags.get(repository, {}).items()
+        return sorted(tag for tag, row in tags if row.digest == digest)
+
     async def referrers(
         self, repository: Repository, subject: Digest, artifact_type: str | None, n: int, last: str = ""
     ) -> Sequence[Descriptor]:
@@ -210,6 +215,10 @@ class MemoryHosting(MemoryMetadata):
     async def collected(self, digest: Digest) -> None:
         """Its bytes are gone: drop the row."""
         self._deleting.pop(digest, None)
+
+    async def owned(self, n: int, last: str = "") -> Sequence[Digest]:
+        """Give up to ``n`` owned digests after ``last`` (as text), in order."""
+        return [each for each in sorted(self._blobs, key=str) if str(each) > last][:n]
 
     async def deleting(self) -> Sequence[Digest]:
         """Digests between ``claim`` and ``collected``."""

@@ -47,7 +47,8 @@ from p2p.node.prefetch import Prefetcher
 from p2p.origin.factory import open_origins
 from p2p.registry.app import Registry
 from p2p.registry.hosted import host_layouts
-from p2p.registry.upstreams import HOSTED
+from p2p.registry.hosting import HostedRepositories
+from p2p.registry.upstreams import OWN
 from p2p.store.disk import DiskStore
 from p2p.store.verify import LinkHasher
 from p2p.transfer.buffers import BufferPool
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
 
     from p2p.config import NodeSettings
     from p2p.core.wire.tracker import Intent, IntentCancel
-    from p2p.metadata.api import Metadata
+    from p2p.metadata.sql import SqlMetadata
     from p2p.net.listeners import Listener
     from p2p.net.server import Server
     from p2p.registry.hosted import Hosted
@@ -130,7 +131,7 @@ class _Node:
         identity: Identity,
         hasher: LinkHasher,
         store: DiskStore,
-        metadata: Metadata,
+        metadata: SqlMetadata,
         listeners: Mapping[str, Sequence[Listener]],
         stack: AsyncExitStack,
     ) -> None:
@@ -248,6 +249,15 @@ class _Node:
     async def _serve(
         self, core: trio.Nursery, hosted: Hosted, stop: trio.Event, ready: Callable[[ReadyInfo], None]
     ) -> None:
+        hosting = HostedRepositories(
+            settings=self.settings.hosting,
+            manifest_bytes=self.settings.registry.manifest_bytes,
+            hosting=self.metadata,
+            uploads=self.store.uploads,
+            content=self.store,
+            announce=self._announce,
+        )
+        await core.start(hosting.run)
         registry = Registry(
             settings=self.settings.registry,
             tags=self.settings.tags,
@@ -258,6 +268,7 @@ class _Node:
             origins=self.origins,
             references=self.routes,
             hosted=hosted,
+            hosting=hosting,
         )
         self.prefetcher = Prefetcher(
             upstreams=registry.upstreams,
@@ -297,6 +308,10 @@ class _Node:
 
     # ── glue ───────────────────────────────────────────────────────────────────────────────────────
 
+    def _announce(self, holding: Holding) -> None:
+        self.routes.announce(holding)
+        self.holdings.changed(Digest.parse(holding.digest))
+
     def _intent(self, message: Intent | IntentCancel) -> None:
         if self.prefetcher is not None:
             self.prefetcher.take(message)
@@ -313,9 +328,7 @@ class _Node:
             repository = Repository.parse(message.repository)
         except RegistryError:
             return FoundReference(message.request)
-        row = (
-            None if repository.registry == HOSTED else await self.metadata.tag(repository, message.reference)
-        )
+        row = None if repository.registry in OWN else await self.metadata.tag(repository, message.reference)
         if row is None:
             return FoundReference(message.request)
         age = max(0.0, (datetime.now(UTC) - row.confirmed_at).total_seconds())

@@ -17,7 +17,7 @@ from p2p.metadata.api import GENERIC
 from p2p.origin.api import Kind
 from p2p.registry.flights import Flights
 from p2p.registry.tags import described, unavailable
-from p2p.registry.upstreams import HOSTED
+from p2p.registry.upstreams import OWN
 
 if TYPE_CHECKING:
     from p2p.config import TagSettings
@@ -55,7 +55,7 @@ class Access:
         known = await self._metadata.describe(repository, digest)
         if known is not None and (kind is Kind.BLOB or known.media_type in MANIFEST_TYPES):
             return known
-        if repository.registry == HOSTED:
+        if repository.registry in OWN:
             code = "BLOB_UNKNOWN" if kind is Kind.BLOB else "MANIFEST_UNKNOWN"
             raise RegistryError(code, f"hosted repository {repository.path} has no {digest}")
         return await self._flights.ask(

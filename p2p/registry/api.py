@@ -11,6 +11,7 @@ from p2p.origin.api import Origin
 if TYPE_CHECKING:
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
+    from p2p.store.api import StoredBlob
 
 
 class Upstream(Origin, Protocol):
@@ -26,6 +27,26 @@ class OriginLookup(Protocol):
 
     def find(self, name: str) -> Upstream:
         """Give the upstream of this (canonical) name."""
+        ...
+
+
+class OwnedContent(Protocol):
+    """The part of the store that hosted repositories need: bytes that stay."""
+
+    def find(self, digest: Digest) -> StoredBlob | None:
+        """Look up a complete blob."""
+        ...
+
+    async def pin(self, digest: Digest) -> None:
+        """Never evict it."""
+        ...
+
+    async def unpin(self, digest: Digest) -> None:
+        """Let it be evicted."""
+        ...
+
+    async def remove(self, digest: Digest) -> None:
+        """Delete it if it is there; open readers keep their bytes."""
         ...
 
 

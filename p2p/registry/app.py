@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from p2p.net.message import Request, Response
     from p2p.registry.api import OriginLookup
     from p2p.registry.hosted import Hosted
+    from p2p.registry.hosting import HostedRepositories
     from p2p.store.api import Store
     from p2p.transfer.api import Transfer
 
@@ -94,10 +95,12 @@ class Registry:
         origins: OriginLookup,
         references: References,
         hosted: Hosted,
+        hosting: HostedRepositories,
         statistics: RequestStatistics | None = None,
     ) -> None:
         self.statistics = RequestStatistics() if statistics is None else statistics
-        self.upstreams = Upstreams(upstreams, settings.default_upstream, hosted.names)
+        self._hosting = hosting
+        self.upstreams = Upstreams(upstreams, settings.default_upstream, hosted.names, hosting.policy.hosted)
         access = Access(metadata=metadata, origins=origins, references=references, settings=tags)
         resolver = TagResolver(metadata=metadata, origins=origins, references=references, settings=tags)
         self.puller = Puller(
@@ -120,7 +123,9 @@ class Registry:
             statistics=self.statistics,
             first_byte_timeout=settings.first_byte_timeout,
         )
-        self._lists = Lists(metadata=metadata, origins=origins, referrers=hosted.referrers)
+        self._lists = Lists(
+            metadata=metadata, origins=origins, layouts=hosted.referrers, pushed=hosting.records.referrers
+        )
 
     async def handle(self, request: Request) -> Response:
         """Answer one request of the registry's port."""
@@ -144,18 +149,22 @@ class Registry:
             return await self._lists.catalog(route.n, route.last)
         if isinstance(route, ExtensionRoute):
             return _extension(request, route)
-        if request.method not in _READ or isinstance(route, UploadsRoute | UploadRoute):
-            raise _unsupported(request, route)
+        self._hosting.policy.admit(route.name)
         choice = self.upstreams.choose(route.name, route.namespace)
+        if request.method not in _READ or isinstance(route, UploadsRoute | UploadRoute):
+            return await self._hosting.handle(request, choice, route, self.upstreams)
         match route:
             case BlobRoute():
-                return await self._blobs.answer(request, choice, route.digest)
+                response = await self._blobs.answer(request, choice, route.digest)
+                if request.method == "HEAD":
+                    await self._hosting.asked_for(choice, route)
+                return response
             case ManifestRoute():
                 return await self._manifests.answer(request, choice, tag=route.tag, digest=route.digest)
             case TagsRoute():
                 return await self._lists.tags(choice, route.n, route.last)
             case ReferrersRoute():
-                return await self._lists.referrers(choice, route.digest, route.artifact_type)
+                return await self._lists.referrers(choice, route.digest, route.artifact_type, route.last)
             case _:
                 assert_never(route)
 
@@ -172,7 +181,6 @@ def _extension(request: Request, route: ExtensionRoute) -> Response:
 def _unsupported(request: Request, route: Route) -> RegistryError:
     return RegistryError(
         "UNSUPPORTED",
-        f"{request.method} of this path is not offered: this node serves pulls only",
+        f"{request.method} of this path is not offered",
         {"allowed": [method for method in METHODS[type(route)] if method in _READ]},
-        mend="Push to the upstream registry itself",
     )

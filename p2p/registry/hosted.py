@@ -25,7 +25,7 @@ from p2p.core.swarm.chunks import MIB, Layout
 from p2p.errors import ConfigError, LocalError, VerificationError
 from p2p.metadata.api import TagRow
 from p2p.registry.layout import parse_layout
-from p2p.registry.upstreams import HOSTED
+from p2p.registry.upstreams import LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,9 +105,9 @@ async def host_layouts(
 async def _withdraw(metadata: Metadata, kept: AbstractSet[tuple[Repository, str | None]]) -> None:
     """Remove the tags of earlier starts."""
     path = ""
-    while paths := await metadata.repositories(HOSTED, 1, path):
+    while paths := await metadata.repositories(LAYOUT, 1, path):
         path = paths[0]
-        repository = Repository(HOSTED, path)
+        repository = Repository(LAYOUT, path)
         tag = ""
         while tags := await metadata.tags(repository, _PAGE, tag):
             tag = tags[-1]
@@ -139,7 +139,7 @@ class _Ingest:
         entries = parse_layout(name, marker, index)
         tagged = []
         for entry in entries:
-            repository = Repository(HOSTED, entry.path)
+            repository = Repository(LAYOUT, entry.path)
             links = await self._image(repository, entry.top)
             await self._metadata.link(repository, links)
             tagged.append((repository, entry))

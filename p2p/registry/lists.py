@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
+from p2p.core.oci.error import RegistryError
 from p2p.core.oci.manifest import OCI_INDEX
 from p2p.core.oci.route import MAX_PAGE
 from p2p.errors import OriginProtocolError
 from p2p.net.message import Content, Header, Response
 from p2p.registry.replies import VERSION, json_response, namespace_headers, next_link
-from p2p.registry.upstreams import HOSTED
+from p2p.registry.upstreams import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
@@ -22,22 +24,30 @@ if TYPE_CHECKING:
     from p2p.registry.api import OriginLookup
     from p2p.registry.upstreams import Choice
 
+REFERRERS: Final = 500
+"""Entries of one page of referrers: their annotations count in a client's limit of 4 MiB."""
+
 _FILTERED: Final[Header] = (b"OCI-Filters-Applied", b"artifactType")
 
 
 class Lists:
-    """The listing endpoints. ``referrers`` gives what is hosted here with a subject, in a stable order."""
+    """The listing endpoints.
+
+    ``layouts`` gives what comes from layouts with a subject, in a stable order; ``pushed`` what was pushed.
+    """
 
     def __init__(
         self,
         *,
         metadata: TagRecords,
         origins: OriginLookup,
-        referrers: Callable[[Repository, Digest], Sequence[Descriptor]],
+        layouts: Callable[[Repository, Digest], Sequence[Descriptor]],
+        pushed: Callable[[Repository, Digest, str | None, int, str], Awaitable[Sequence[Descriptor]]],
     ) -> None:
         self._metadata = metadata
         self._origins = origins
-        self._hosted_referrers = referrers
+        self._layout_referrers = layouts
+        self._pushed_referrers = pushed
 
     async def tags(self, choice: Choice, n: int | None, last: str | None) -> Response:
         """Answer one page of tags; one more than asked is read to know whether there are more."""
@@ -47,6 +57,10 @@ class Lists:
             size = MAX_PAGE if n is None else n
             names = await self._metadata.tags(choice.repository, size + 1, last or "")
             names, more = names[:size], len(names) > size
+            if not names and last is None:
+                raise RegistryError(
+                    "NAME_UNKNOWN", f"repository {choice.name} has no tags, if it is there at all"
+                )
         else:
             names, more = await self._upstream_tags(choice, n, last)
         headers = namespace_headers(choice)
@@ -70,14 +84,18 @@ class Lists:
         # The upstream's link names the upstream: ours leads the client back here, after the last tag seen.
         return names, any(name == "link" for name, _ in fetched.headers)
 
-    async def referrers(self, choice: Choice, digest: Digest, artifact_type: str | None) -> Response:
+    async def referrers(
+        self, choice: Choice, digest: Digest, artifact_type: str | None, last: str | None = None
+    ) -> Response:
         """Answer the index of what refers to a digest: always the upstream's word, never an empty guess."""
         headers: list[Header] = [VERSION, *namespace_headers(choice)]
         if choice.hosted:
-            found = self._hosted_referrers(choice.repository, digest)
+            found = await self._own_referrers(choice, digest, artifact_type, last or "")
             if artifact_type is not None:
-                found = [each for each in found if each.artifact_type == artifact_type]
                 headers.append(_FILTERED)
+            if len(found) > REFERRERS:
+                found = found[:REFERRERS]
+                headers.append(_referrers_link(choice, digest, artifact_type, str(found[-1].digest)))
             index = {
                 "schemaVersion": 2,
                 "mediaType": OCI_INDEX,
@@ -92,13 +110,29 @@ class Lists:
                 headers.append(_FILTERED)
         return Response(200, ((b"Content-Type", OCI_INDEX.encode()), *headers), Content(data))
 
+    async def _own_referrers(
+        self, choice: Choice, digest: Digest, artifact_type: str | None, last: str
+    ) -> Sequence[Descriptor]:
+        """Give a page, and one more where there are more."""
+        if choice.pushable:
+            return await self._pushed_referrers(choice.repository, digest, artifact_type, REFERRERS + 1, last)
+        found = self._layout_referrers(choice.repository, digest)
+        return [each for each in found if artifact_type is None or each.artifact_type == artifact_type]
+
     async def catalog(self, n: int | None, last: str | None) -> Response:
         """Answer one page of hosted repositories; what is cached of upstreams is nobody's catalogue."""
         size = MAX_PAGE if n is None else n
-        paths = await self._metadata.repositories(HOSTED, size + 1, last or "") if size else []
+        found = [await self._metadata.repositories(own, size + 1, last or "") for own in OWN if size]
+        paths = sorted({path for each in found for path in each})
         paths, more = paths[:size], len(paths) > size
         headers = (_catalog_link(size, paths[-1]),) if more else ()
         return json_response(200, {"repositories": paths}, headers)
+
+
+def _referrers_link(choice: Choice, digest: Digest, artifact_type: str | None, last: str) -> Header:
+    wanted = "" if artifact_type is None else f"&artifactType={quote(artifact_type, safe='')}"
+    target = f"/v2/{choice.name}/referrers/{digest}?last={quote(last, safe='')}{wanted}"
+    return b"Link", f'<{target}>; rel="next"'.encode("ascii")
 
 
 def _catalog_link(n: int, last: str) -> Header:

@@ -11,6 +11,7 @@ from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.manifest import Manifest, parse_manifest
 from p2p.core.swarm.chunks import MAX_BLOB
+from p2p.metadata.hosting import HOSTED
 from p2p.origin.api import Kind
 from p2p.registry.spans import closing, read_part
 from p2p.transfer.api import Wanted
@@ -117,7 +118,9 @@ class Puller:
                     mend=error.mend,
                 ) from error
             kept = Descriptor(media_type=manifest.media_type, digest=target.digest, size=len(data))
-            await self._metadata.link(repository, (kept, *manifest.children))
+            if repository.registry != HOSTED:
+                # What a hosted repository reaches is what was pushed to it, and a delete takes it away.
+                await self._metadata.link(repository, (kept, *manifest.children))
             known = manifest.media_type, _ahead(repository, manifest)
             self._known[key] = known
             if len(self._known) > REMEMBERED:

@@ -14,7 +14,7 @@ from p2p.discovery.api import KnownReference
 from p2p.errors import OriginError, OriginLimitedError, OriginStatusError, OriginUnreachableError
 from p2p.metadata.api import GENERIC, TagRow
 from p2p.registry.flights import Flights
-from p2p.registry.upstreams import HOSTED
+from p2p.registry.upstreams import OWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class TagResolver:
     async def resolve(self, repository: Repository, tag: str) -> Resolved:
         """Give the tag's manifest. Raises OriginError, or RegistryError MANIFEST_UNKNOWN for hosted ones."""
         row = await self._metadata.tag(repository, tag)
-        if repository.registry == HOSTED:
+        if repository.registry in OWN:
             if row is None:
                 raise RegistryError(
                     "MANIFEST_UNKNOWN", f"hosted repository {repository.path} has no tag {tag}"

@@ -17,14 +17,17 @@ from urllib.parse import urlsplit
 from p2p.core.oci.error import RegistryError, shown
 from p2p.core.oci.reference import Repository
 from p2p.errors import ConfigError
+from p2p.metadata.hosting import HOSTED
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Container, Mapping
 
     from p2p.config import UpstreamSettings
 
-HOSTED: Final = "hosted.invalid"
-"""The registry of hosted repositories; no host can have this name (RFC 2606)."""
+LAYOUT: Final = "layout.invalid"
+"""The registry of those that come from OCI layout directories, and go with them."""
+
+OWN: Final = (HOSTED, LAYOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +44,30 @@ class Choice:
     @property
     def hosted(self) -> bool:
         """Whether the repository is this node's own."""
+        return self.repository.registry in OWN
+
+    @property
+    def pushable(self) -> bool:
+        """Whether it takes pushes."""
         return self.repository.registry == HOSTED
 
 
 class Upstreams:
     """The closed list. Raises ConfigError where two upstreams share a name or the default is unknown.
 
-    ``hosted`` is asked live, so that repositories may be added to it. An empty ``default`` means none.
+    ``layouts`` are the names of repositories from layouts, ``hosted`` those that take pushes; both are asked
+    live. An empty ``default`` means none.
     """
 
     def __init__(
-        self, configured: Mapping[str, UpstreamSettings], default: str, hosted: Collection[str] = ()
+        self,
+        configured: Mapping[str, UpstreamSettings],
+        default: str,
+        layouts: Container[str] = (),
+        hosted: Container[str] = (),
     ) -> None:
         self._configured = configured
-        self._hosted = hosted
+        self._own = ((LAYOUT, layouts), (HOSTED, hosted))
         self._names: dict[str, str] = {HOSTED: HOSTED}
         for name, settings in configured.items():
             for known in (name, *settings.aliases):
@@ -83,8 +96,9 @@ class Upstreams:
         """Give the repository that a request for ``name`` (and ``ns``) means; RegistryError NAME_UNKNOWN."""
         if namespace is not None:
             return self._by_namespace(name, namespace)
-        if name in self._hosted:
-            return Choice(Repository(HOSTED, name), name)
+        for registry, names in self._own:
+            if name in names:
+                return Choice(Repository(registry, name), name)
         prefix, _, rest = name.partition("/")
         upstream = self._names.get(prefix) if rest else None
         if upstream is not None:
@@ -107,13 +121,14 @@ class Upstreams:
 
     def _at(self, upstream: str, path: str) -> Repository:
         if upstream == HOSTED:
-            if path not in self._hosted:
-                raise RegistryError(
-                    "NAME_UNKNOWN",
-                    f"repository {shown(path)} is not hosted here",
-                    mend="Host it: remora node --host DIRECTORY",
-                )
-            return Repository(HOSTED, path)
+            for registry, names in self._own:
+                if path in names:
+                    return Repository(registry, path)
+            raise RegistryError(
+                "NAME_UNKNOWN",
+                f"repository {shown(path)} is not hosted here",
+                mend="Host it: remora node --host DIRECTORY, or --hosted GLOB to push it",
+            )
         if self._configured[upstream].library_prefix and "/" not in path:
             path = f"library/{path}"
         return Repository(upstream, path)

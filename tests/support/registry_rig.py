@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from p2p.config import RegistrySettings, TagSettings, UpstreamSettings
+from p2p.config import HostingSettings, RegistrySettings, StoreSettings, TagSettings, UpstreamSettings
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from p2p.core.oci.reference import Repository
 from p2p.errors import OriginNotFoundError, OriginUnreachableError
-from p2p.metadata.memory import MemoryMetadata
+from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.net.message import Content, FileSpan, Request, Response, Spans
 from p2p.origin.api import Fetched, Kind
 from p2p.registry.app import Registry
 from p2p.registry.hosted import Hosted
+from p2p.registry.hosting import HostedRepositories
 from p2p.store.api import StoredBlob
+from p2p.store.memory import MemoryStore
+from p2p.store.verify import LinkHasher
 from p2p.transfer.api import Sources, TransferStatistics, Wanted
 
 if TYPE_CHECKING:
@@ -335,7 +338,15 @@ class Rig:
         self.ghcr = MemoryOrigin("ghcr.io")
         self.origins = MemoryOrigins(self.origin, self.hub, self.ghcr)
         self.transfer = MemoryTransfer(self.origins)
-        self.metadata = MemoryMetadata()
+        self.metadata = MemoryHosting()
+        self.hosting = HostedRepositories(
+            settings=HostingSettings(),
+            manifest_bytes=self.settings.manifest_bytes,
+            hosting=self.metadata,
+            uploads=MemoryStore(StoreSettings(), hasher=LinkHasher.load()).uploads,
+            content=MemoryStore(StoreSettings(), hasher=LinkHasher.load()),
+            announce=lambda _: None,
+        )
         self.references = MemoryReferences()
         self.registry = Registry(
             settings=self.settings,
@@ -347,6 +358,7 @@ class Rig:
             origins=self.origins,
             references=self.references,
             hosted=self.hosted,
+            hosting=self.hosting,
         )
 
     async def __call__(self, method: str, path: str, query: str = "", **headers: str) -> Response:

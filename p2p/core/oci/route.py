@@ -15,12 +15,15 @@ from typing import Final
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from p2p.core.oci.descriptor import validate_media_type
-from p2p.core.oci.digest import Digest
+from p2p.core.oci.digest import ALGORITHMS, Digest
 from p2p.core.oci.error import RegistryError, shown
 from p2p.core.oci.reference import validate_path, validate_registry, validate_tag
 
 MAX_PAGE = 1000
 """Entries of one page of a list; a larger ``n`` gets as many."""
+
+MAX_TAGS = 48
+"""Tags that one push may give."""
 
 _MAX_DIGITS = 10_000
 _MAX_FIELDS = 64
@@ -54,12 +57,16 @@ class BlobRoute:
 
 @dataclass(frozen=True, slots=True)
 class ManifestRoute:
-    """``/v2/<name>/manifests/<tag or digest>``: exactly one of the two is set."""
+    """``/v2/<name>/manifests/<tag or digest>``: exactly one of the two is set.
+
+    ``more_tags``: those of the query, which a push by digest may give.
+    """
 
     name: str
     tag: str | None
     digest: Digest | None
     namespace: str | None = None
+    more_tags: tuple[str, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -79,29 +86,39 @@ class TagsRoute:
 
 @dataclass(frozen=True, slots=True)
 class ReferrersRoute:
-    """``/v2/<name>/referrers/<digest>``, of one artifact type where one is asked for."""
+    """``/v2/<name>/referrers/<digest>``, of one artifact type where one is asked for, after ``last``."""
 
     name: str
     digest: Digest
     artifact_type: str | None = None
     namespace: str | None = None
+    last: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UploadsRoute:
-    """``/v2/<name>/blobs/uploads/``: begin an upload."""
+    """``/v2/<name>/blobs/uploads/``: begin an upload.
+
+    ``mount`` a blob, from repository ``source`` where one is named; or take the whole body as ``digest``; or
+    begin a session whose digest will be one of ``algorithm``.
+    """
 
     name: str
     namespace: str | None = None
+    mount: Digest | None = None
+    source: str | None = None
+    digest: Digest | None = None
+    algorithm: str = "sha256"
 
 
 @dataclass(frozen=True, slots=True)
 class UploadRoute:
-    """``/v2/<name>/blobs/uploads/<session>``: go on with an upload."""
+    """``/v2/<name>/blobs/uploads/<session>``: go on with an upload; ``digest`` (PUT) ends it."""
 
     name: str
     session: str
     namespace: str | None = None
+    digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,22 +258,24 @@ def _repository(
     match parts:
         case [*name, "blobs", "uploads"] | [*name, "blobs", "uploads", ""] if name:
             _allow(UploadsRoute, method)
-            return UploadsRoute(_name(name), namespace)
+            return _uploads(_name(name), fields, namespace)
         case [*name, "blobs", "uploads", session] if name:
             _allow(UploadRoute, method)
-            return UploadRoute(_name(name), _session(session), namespace)
+            return UploadRoute(_name(name), _session(session), namespace, _digest(fields, "digest"))
         case [*name, "blobs", digest] if name:
             _allow(BlobRoute, method)
             return BlobRoute(_name(name), Digest.parse(digest), namespace)
         case [*name, "manifests", reference] if name:
             _allow(ManifestRoute, method)
-            return _manifest(method, _name(name), reference, namespace)
+            return _manifest(method, _name(name), reference, fields, namespace)
         case [*name, "tags", "list"] if name:
             _allow(TagsRoute, method)
             return TagsRoute(_name(name), _number(fields), _last(fields), namespace)
         case [*name, "referrers", digest] if name:
             _allow(ReferrersRoute, method)
-            return ReferrersRoute(_name(name), Digest.parse(digest), _artifact_type(fields), namespace)
+            return ReferrersRoute(
+                _name(name), Digest.parse(digest), _artifact_type(fields), namespace, _last(fields)
+            )
         case _:
             raise _unknown("/v2/" + "/".join(parts))
 
@@ -265,15 +284,43 @@ def _name(parts: list[str]) -> str:
     return validate_path("/".join(parts))
 
 
-def _manifest(method: str, name: str, reference: str, namespace: str | None) -> ManifestRoute:
-    if ":" in reference:
-        return ManifestRoute(name, None, Digest.parse(reference), namespace)
+def _manifest(
+    method: str, name: str, reference: str, fields: Mapping[str, tuple[str, ...]], namespace: str | None
+) -> ManifestRoute:
+    digest = Digest.parse(reference) if ":" in reference else None
+    tag = reference if digest is None else None
+    more = tuple(dict.fromkeys(fields.get("tag", ()))) if method == "PUT" else ()
+    if len(more) > MAX_TAGS:
+        raise RegistryError("MANIFEST_INVALID", f"more than {MAX_TAGS} tags are given at once")
     try:
-        return ManifestRoute(name, validate_tag(reference), None, namespace)
+        for each in (*more, *(() if tag is None else (tag,))):
+            validate_tag(each)
+        return ManifestRoute(name, tag, digest, namespace, more)
     except RegistryError as error:
         # The spec has no code for a malformed tag: to a reader it is one that does not exist.
         code = "MANIFEST_INVALID" if method == "PUT" else "MANIFEST_UNKNOWN"
         raise RegistryError(code, error.message) from error
+
+
+def _uploads(name: str, fields: Mapping[str, tuple[str, ...]], namespace: str | None) -> UploadsRoute:
+    source = _single(fields, "from")
+    algorithm = _single(fields, "digest-algorithm") or "sha256"
+    if algorithm not in ALGORITHMS:
+        raise RegistryError("DIGEST_INVALID", f"there is no digest algorithm {shown(algorithm)} here")
+    digest = _digest(fields, "digest")
+    return UploadsRoute(
+        name,
+        namespace,
+        mount=_digest(fields, "mount"),
+        source=validate_path(source) if source else None,
+        digest=digest,
+        algorithm=algorithm if digest is None else digest.algorithm,
+    )
+
+
+def _digest(fields: Mapping[str, tuple[str, ...]], key: str) -> Digest | None:
+    value = _single(fields, key)
+    return None if value is None else Digest.parse(value)
 
 
 def _session(session: str) -> str:

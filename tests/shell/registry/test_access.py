@@ -12,10 +12,10 @@ from p2p.core.oci.manifest import OCI_MANIFEST
 from p2p.core.oci.reference import Repository
 from p2p.discovery.api import KnownReference
 from p2p.errors import OriginNotFoundError, OriginProtocolError, OriginUnreachableError
+from p2p.metadata.hosting import HOSTED
 from p2p.metadata.memory import MemoryMetadata
 from p2p.origin.api import Kind
 from p2p.registry.access import Access
-from p2p.registry.upstreams import HOSTED
 from tests.support.registry_rig import APP, LAYER, MemoryOrigin, MemoryOrigins, MemoryReferences, at_once
 
 

@@ -12,7 +12,7 @@ from p2p.errors import ConfigError, LocalError
 from p2p.metadata.memory import MemoryMetadata
 from p2p.registry import hosted as module
 from p2p.registry.hosted import Hosted, host_layouts
-from p2p.registry.upstreams import HOSTED
+from p2p.registry.upstreams import LAYOUT
 from p2p.store.memory import MemoryStore
 from tests.support.images import MIB, OciLayout
 from tests.support.registry_rig import Rig, header, read
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-APP = Repository(HOSTED, "app")
+APP = Repository(LAYOUT, "app")
 
 
 class Host:
@@ -84,12 +84,12 @@ async def test_what_is_no_longer_hosted_is_no_longer_offered(host: Host, tmp_pat
         for tag in ("1", "2"):
             layout.image([layout.layer("a", 10, seed=int(tag))], tag=tag)
     await host.take(tmp_path / "app", tmp_path / "other")
-    assert await host.metadata.repositories(HOSTED, 9) == ["app", "other"]
+    assert await host.metadata.repositories(LAYOUT, 9) == ["app", "other"]
     remade = OciLayout(tmp_path / "remade" / "app")
     remade.image([remade.layer("a", 10, seed=3)], tag="2")
     hosted = await host.take(remade.root)
     assert hosted.names == {"app"}
-    assert await host.metadata.repositories(HOSTED, 9) == ["app"]
+    assert await host.metadata.repositories(LAYOUT, 9) == ["app"]
     assert await host.metadata.tags(APP, 9) == ["2"]
 
 

@@ -13,10 +13,10 @@ from p2p.errors import OriginUnreachableError
 from p2p.metadata.api import TagRow
 from p2p.net.message import Content, Response
 from p2p.origin.api import Fetched
-from p2p.registry.upstreams import HOSTED
+from p2p.registry.upstreams import LAYOUT
 from tests.support.registry_rig import Rig, errors, header
 
-OWN = Repository(HOSTED, "own")
+OWN = Repository(LAYOUT, "own")
 
 
 def body(response: Response) -> dict[str, object]:
@@ -30,7 +30,7 @@ async def hosting(count: int, *names: str) -> Rig:
         rig.hosted.names.add(name)
         for number in range(count):
             row = TagRow(Digest.of(b""), OCI_MANIFEST, 0, datetime.now(UTC))
-            await rig.metadata.put_tag(Repository(HOSTED, name), f"{number:04}", row)
+            await rig.metadata.put_tag(Repository(LAYOUT, name), f"{number:04}", row)
     return rig
 
 

@@ -22,9 +22,9 @@ from p2p.errors import (
     OriginUnreachableError,
 )
 from p2p.metadata.api import GENERIC
+from p2p.metadata.hosting import HOSTED
 from p2p.metadata.memory import MemoryMetadata
 from p2p.registry.tags import TagResolver, described, unavailable
-from p2p.registry.upstreams import HOSTED
 from tests.support.registry_rig import APP, Clock, MemoryOrigin, MemoryOrigins, MemoryReferences, at_once
 
 UNAVAILABLE = [

@@ -8,7 +8,8 @@ from p2p.config import UpstreamSettings
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.reference import Repository
 from p2p.errors import ConfigError
-from p2p.registry.upstreams import HOSTED, Upstreams
+from p2p.metadata.hosting import HOSTED
+from p2p.registry.upstreams import LAYOUT, Upstreams
 
 CONFIGURED = {
     "docker.io": UpstreamSettings(
@@ -76,7 +77,7 @@ def test_dotted_prefix_is_a_path_under_other_defaults() -> None:
 
 def test_hosted_wins_over_default_and_prefix_but_not_over_namespace() -> None:
     chosen = upstreams(hosted=frozenset({"nginx", "lab/app"}))
-    assert chosen.choose("nginx").repository == Repository(HOSTED, "nginx")
+    assert chosen.choose("nginx").repository == Repository(LAYOUT, "nginx")
     assert chosen.choose("nginx").hosted
     assert chosen.choose("lab/app").hosted
     assert chosen.choose("nginx", "docker.io").repository == Repository("docker.io", "library/nginx")

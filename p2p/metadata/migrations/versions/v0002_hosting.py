@@ -13,7 +13,8 @@ TEXT = sa.String().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Add to what there is; nothing is rewritten."""
+    """Add to what there is. Version 1 hosted layouts only, which have a registry name of their own now."""
+    op.execute("UPDATE repository SET registry = 'layout.invalid' WHERE registry = 'hosted.invalid'")
     op.add_column("link", sa.Column("leased_until", sa.BigInteger, nullable=True))
     op.create_index("link_digest", "link", ["digest"])
     op.create_index("tag_digest", "tag", ["repository", "digest"])

@@ -62,10 +62,10 @@ def refused(method: str, path: str, query: str = "") -> tuple[str, int]:
             "artifactType=application%2Fvnd.x%2Bjson&ns=quay.io",
             ReferrersRoute("a", D, "application/vnd.x+json", "quay.io"),
         ),
-        ("POST", "/v2/a/blobs/uploads/", f"mount={D}&from=b", UploadsRoute("a")),
+        ("POST", "/v2/a/blobs/uploads/", f"mount={D}&from=b", UploadsRoute("a", mount=D, source="b")),
         ("POST", "/v2/a/b/blobs/uploads", "", UploadsRoute("a/b")),
         ("PATCH", "/v2/a/blobs/uploads/0-_Z", "", UploadRoute("a", "0-_Z")),
-        ("PUT", "/v2/a/blobs/uploads/_x", f"digest={D}", UploadRoute("a", "_x")),
+        ("PUT", "/v2/a/blobs/uploads/_x", f"digest={D}", UploadRoute("a", "_x", digest=D)),
         ("GET", "/v2/_catalog", "n=5&last=a/b", CatalogRoute(5, "a/b")),
         ("GET", "/v2/_oci/ext/discover", "", ExtensionRoute("_oci", "ext", "discover")),
         ("POST", "/v2/_remora/v1/prefetch/a/b", "", ExtensionRoute("_remora", "v1", "prefetch", "a/b")),
@@ -262,3 +262,24 @@ def test_nothing_but_a_registry_error(method: str, path: str, query: str) -> Non
     name = getattr(route, "name", None)
     if name is not None:
         assert validate_path(name) == name
+
+
+def test_a_push_by_digest_may_give_tags() -> None:
+    route = parse_route("PUT", f"/v2/a/manifests/{D}", "tag=b&tag=c&tag=b")
+    assert isinstance(route, ManifestRoute)
+    assert (route.digest, route.tag, route.more_tags) == (D, None, ("b", "c"))
+    assert parse_route("GET", f"/v2/a/manifests/{D}", "tag=b") == ManifestRoute("a", None, D)
+    assert refused("PUT", f"/v2/a/manifests/{D}", "tag=-")[0] == "MANIFEST_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("digest-algorithm=md5", "DIGEST_INVALID"),
+        ("mount=sha256:12", "DIGEST_INVALID"),
+        ("digest=", "DIGEST_INVALID"),
+        (f"mount={D}&from=../etc", "NAME_INVALID"),
+    ],
+)
+def test_uploads_begun_wrongly(query: str, code: str) -> None:
+    assert refused("POST", "/v2/a/blobs/uploads/", query) == (code, 400)

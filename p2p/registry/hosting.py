@@ -1,0 +1,116 @@
+"""All that writes to hosted repositories, put together: uploads, pushes, deletes, the collection."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2p.core.oci.error import RegistryError
+from p2p.core.oci.route import BlobRoute, ManifestRoute, UploadRoute, UploadsRoute
+from p2p.notifications.api import Silence
+from p2p.registry.intake import Intake
+from p2p.registry.policy import Policy
+from p2p.registry.push import Pushes
+from p2p.registry.sessions import Sessions
+from p2p.registry.teller import Teller
+from p2p.registry.uploads import UploadEndpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2p.config import HostingSettings
+    from p2p.core.oci.route import Route
+    from p2p.core.wire.common import Holding
+    from p2p.metadata.hosting import Hosting
+    from p2p.net.message import Request, Response
+    from p2p.notifications.api import Notifier
+    from p2p.registry.api import OwnedContent
+    from p2p.registry.upstreams import Choice, Upstreams
+    from p2p.store.api import Uploads
+
+
+class HostedRepositories:
+    """The writing half of the front end. ``records`` and ``intake`` are for those who read and collect."""
+
+    def __init__(
+        self,
+        *,
+        settings: HostingSettings,
+        manifest_bytes: int,
+        hosting: Hosting,
+        uploads: Uploads,
+        content: OwnedContent,
+        announce: Callable[[Holding], None],
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.policy = Policy(settings)
+        self.records = hosting
+        self._settings = settings
+        self._grace = timedelta(seconds=settings.unreferenced_grace)
+        self.intake = Intake(
+            content=content, hosting=hosting, grace=settings.unreferenced_grace, announce=announce
+        )
+        self._sessions = Sessions(records=hosting, uploads=uploads, expiry=settings.upload_expiry)
+        teller = Teller(Silence() if notifier is None else notifier)
+        self._uploads = UploadEndpoints(
+            sessions=self._sessions,
+            records=hosting,
+            intake=self.intake,
+            teller=teller,
+            grace=settings.unreferenced_grace,
+        )
+        self._pushes = Pushes(
+            hosting=hosting,
+            intake=self.intake,
+            uploads=uploads,
+            policy=self.policy,
+            teller=teller,
+            manifest_bytes=manifest_bytes,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Mend what a crash left, then expire uploads and collect what nothing refers to."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._sessions.run)
+            await nursery.start(self.intake.run, self._settings.collect_interval)
+            task_status.started()
+
+    async def handle(self, request: Request, choice: Choice, route: Route, upstreams: Upstreams) -> Response:
+        """Answer one request that writes. Raises RemoraError."""
+        if not choice.pushable:
+            raise RegistryError(
+                "UNSUPPORTED",
+                f"{request.method} of this path is not offered: {choice.name} is not hosted here for pushes",
+                {"allowed": ["GET", "HEAD"]},
+                mend="Push to the upstream registry itself, or host it: remora node --hosted GLOB",
+            )
+        match route:
+            case UploadsRoute():
+                source = None if route.source is None else upstreams.choose(route.source)
+                if source is not None and not source.pushable:
+                    source = None  # its blobs are nobody's here: an ordinary upload follows
+                anywhere = route.mount is not None and route.source is None
+                return await self._uploads.begin(request, choice, route, source=source, anywhere=anywhere)
+            case UploadRoute() if request.method == "PATCH":
+                return await self._uploads.send(request, choice, route)
+            case UploadRoute() if request.method == "PUT":
+                return await self._uploads.end(request, choice, route)
+            case UploadRoute() if request.method == "DELETE":
+                return await self._uploads.cancel(choice, route)
+            case UploadRoute():
+                return await self._uploads.status(choice, route)
+            case ManifestRoute() if request.method == "PUT":
+                return await self._pushes.put(request, choice, route)
+            case ManifestRoute():
+                return await self._pushes.delete_manifest(request, choice, route)
+            case BlobRoute():
+                return await self._pushes.delete_blob(request, choice, route.digest)
+            case _:
+                raise AssertionError(f"{route} does not write")
+
+    async def asked_for(self, choice: Choice, route: BlobRoute) -> None:
+        """A client was told that a blob exists: it may refer to it soon, without sending it again."""
+        if choice.pushable:
+            await self.records.hold(choice.repository, route.digest, lease=datetime.now(UTC) + self._grace)

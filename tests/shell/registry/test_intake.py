@@ -1,0 +1,128 @@
+"""How bytes become owned, and how they go: with crashes between any two steps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from p2p.core.oci.digest import Digest
+from p2p.core.oci.error import RegistryError
+from p2p.registry.intake import Intake
+from tests.support.http_rig import until
+from tests.support.push_rig import APP, NAME, Push
+
+DATA = b"some blob"
+DIGEST = Digest.of(DATA)
+DAY = 86400.0
+
+
+async def test_nothing_refers_to_it_and_its_time_is_over() -> None:
+    push = Push()
+    await push.blob(DATA)
+    assert await push.later(DAY / 2) == []
+    assert await push.later(DAY * 1.1) == [DIGEST]
+    assert push.store.find(DIGEST) is None
+    assert (await push("HEAD", f"/v2/{NAME}/blobs/{DIGEST}")).status == 404
+    assert await push.later(DAY * 3) == []
+
+
+async def test_what_a_manifest_refers_to_stays_until_it_goes() -> None:
+    push = Push()
+    digest = await push.image("1", [DATA])
+    assert await push.later(DAY * 9) == []
+    await push("DELETE", f"/v2/{NAME}/manifests/{digest}")
+    gone = await push.later(DAY * 9)
+    assert {DIGEST, digest} <= set(gone)
+    assert push.store.find(DIGEST) is None
+
+
+async def test_asked_for_and_told_that_it_exists_it_stays_another_while() -> None:
+    push = Push()
+    await push.blob(DATA)
+    before = datetime.now(UTC)
+    assert (await push("HEAD", f"/v2/{NAME}/blobs/{DIGEST}")).status == 200
+    assert await push.hosted.intake.collect(before + timedelta(seconds=DAY)) == []
+
+
+async def test_pushed_again_while_it_waits_for_its_review() -> None:
+    push = Push()
+    for _ in range(3):
+        await push.blob(DATA)
+        assert (await push("DELETE", f"/v2/{NAME}/blobs/{DIGEST}")).status == 202
+    await push.blob(DATA)
+    assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
+    assert await push.later(DAY / 2) == []
+
+
+async def test_a_push_waits_for_a_collection_of_the_same_bytes() -> None:
+    push = Push()
+    await push.blob(DATA)
+    async with trio.open_nursery() as nursery, push.hosted.intake.alone(DIGEST):
+        nursery.start_soon(push.blob, DATA)
+        await wait_all_tasks_blocked()
+        far = datetime.now(UTC) + timedelta(seconds=2 * DAY)
+        assert await push.hosting.claim(DIGEST, far) == len(DATA)
+        await push.hosted.intake._delete(DIGEST)
+    assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
+
+
+async def test_a_crash_between_claim_and_delete() -> None:
+    push = Push()
+    await push.blob(DATA)
+    await push.hosting.claim(DIGEST, datetime.now(UTC) + timedelta(seconds=2 * DAY))
+    assert await push.hosted.intake.reconcile() == 1
+    assert push.store.find(DIGEST) is None
+    await push.blob(DATA)
+    assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
+
+
+async def test_a_crash_between_row_and_pin() -> None:
+    push = Push()
+    await push.blob(DATA)
+    await push.store.unpin(DIGEST)
+    assert await push.hosted.intake.reconcile() == 1
+    stored = push.store.find(DIGEST)
+    assert stored is not None
+    assert stored.pinned
+
+
+async def test_another_front_end_that_never_ends_its_collection(autojump_clock: object) -> None:
+    push = Push()
+    await push.blob(DATA)
+    await push.hosting.claim(DIGEST, datetime.now(UTC) + timedelta(seconds=2 * DAY))
+    response = await push("POST", f"/v2/{NAME}/blobs/uploads/", f"digest={DIGEST}", DATA)
+    assert response.status == 503
+
+
+async def test_the_collector_runs_by_itself() -> None:
+    push = Push()
+    await push.blob(DATA)
+    now = datetime.now(UTC) + timedelta(seconds=2 * DAY)
+    intake = Intake(
+        content=push.store, hosting=push.hosting, grace=1.0, announce=lambda _: None, now=lambda: now
+    )
+    assert (await intake.garbage()).overdue == 1
+    async with trio.open_nursery() as nursery:
+        await nursery.start(intake.run, 0.01)
+        await until(lambda: push.store.find(DIGEST) is None)
+        nursery.cancel_scope.cancel()
+    assert (await intake.garbage()).queued == 0
+
+
+async def test_evicted_as_it_came_in() -> None:
+    push = Push()
+    upload = await push.store.uploads.begin("it")
+    await upload.write(DATA)
+    pin = push.store.pin
+
+    async def too_late(digest: Digest) -> None:
+        await push.store.remove(digest)
+        await pin(digest)
+
+    push.store.pin = too_late  # type: ignore[method-assign]
+    with pytest.raises(RegistryError, match="evicted"):
+        await push.hosted.intake.take(APP, upload, DIGEST, "application/octet-stream")
+    await upload.close()
