@@ -1,40 +1,11 @@
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import trio
 
 from p2p import blocking
 from p2p.errors import ConfigError, OriginNotFoundError
-from tests.support.push_registry import PushRegistry
+from tests.support.push_registry import registry_in_a_thread
 from tests.support.toolkit_rig import make
-from tests.support.upstream import upstream
-
-
-@contextmanager
-def registry_in_a_thread() -> Iterator[str]:
-    """Run a registry on a loop of its own; gives its host."""
-    ready = threading.Event()
-    found: list[tuple[int, trio.lowlevel.TrioToken, trio.Event]] = []
-
-    async def main() -> None:
-        async with upstream(PushRegistry()) as server:
-            stop = trio.Event()
-            found.append((server.port, trio.lowlevel.current_trio_token(), stop))
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=trio.run, args=(main,))
-    thread.start()
-    ready.wait(10)
-    port, token, stop = found[0]
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        trio.from_thread.run_sync(stop.set, trio_token=token)
-        thread.join(10)
 
 
 def test_all_calls_block_and_give_results(tmp_path: Path) -> None:

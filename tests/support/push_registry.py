@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import trio
+
 from p2p.core.oci.digest import Digest
-from tests.support.upstream import Reply, Request, ranged
+from tests.support.upstream import Reply, Request, ranged, upstream
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 
@@ -125,3 +129,27 @@ class PushRegistry:
                 found[own] = {"mediaType": media_type, "digest": own, "size": len(data)}
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(found.values())}
         return Reply(200, json.dumps(index).encode(), (("content-type", INDEX),))
+
+
+@contextmanager
+def registry_in_a_thread() -> Iterator[str]:
+    """Run a registry on a loop of its own; gives its host."""
+    ready = threading.Event()
+    found: list[tuple[int, trio.lowlevel.TrioToken, trio.Event]] = []
+
+    async def main() -> None:
+        async with upstream(PushRegistry()) as server:
+            stop = trio.Event()
+            found.append((server.port, trio.lowlevel.current_trio_token(), stop))
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    ready.wait(10)
+    port, token, stop = found[0]
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        trio.from_thread.run_sync(stop.set, trio_token=token)
+        thread.join(10)

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from p2p.cli.app import main
-from tests.shell.test_blocking import registry_in_a_thread
+from tests.support.push_registry import registry_in_a_thread
 from tests.support.toolkit_rig import make
 
 

@@ -10,7 +10,7 @@ from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_MANIFEST, Manifest
 from p2p.toolkit.inspecting import ConfigSummary, Inspected, Part
-from tests.shell.test_blocking import registry_in_a_thread
+from tests.support.push_registry import registry_in_a_thread
 from tests.support.toolkit_rig import SIGNATURE, make
 
 CONFIG = ConfigSummary(
