@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prefetch": ("p2p.cli.prefetch", "Have nodes pull images before they are asked for."),
     "pull": ("p2p.cli.pull", "Pull an image through a node into an OCI layout or a tar of one."),
     "push": ("p2p.cli.push", "Push an OCI layout, or a tar of one, to a registry."),
+    "search": ("p2p.cli.search", "Find images that a node hosts."),
     "status": ("p2p.cli.status", "Show what a running node is doing."),
 }
 """Name → (module with a ``command``, one line of help)."""
