@@ -236,7 +236,7 @@ def _drop(connection: Connection, repository: Repository) -> int:
     owner = rows.repository_id(connection, repository)
     if owner is None:
         return 0
-    rows.lock_repository(connection, owner)
+    rows.lock_repository(connection, owner, alone=True)
     reached = connection.execute(select(_LINK.digest).where(_LINK.repository == owner)).scalars()
     digests = [Digest.parse(each) for each in reached]
     states = rows.lock_blobs(connection, digests)

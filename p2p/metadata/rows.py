@@ -80,11 +80,14 @@ def made_repository(connection: Connection, repository: Repository) -> int:
     return made
 
 
-def lock_repository(connection: Connection, repository: int) -> None:
-    """Let no other transaction that does the same into this repository before this one ends."""
+def lock_repository(connection: Connection, repository: int, *, alone: bool = False) -> None:
+    """Let no other transaction that does the same into this repository before this one ends.
+
+    ``alone``: nor any that links something to it.
+    """
     where = schema.repository.c
-    held = connection.execute(select(where.id).where(where.id == repository).with_for_update(key_share=True))
-    if held.scalar() is None:
+    question = select(where.id).where(where.id == repository)
+    if connection.execute(question.with_for_update(key_share=not alone)).scalar() is None:
         raise ConflictError
 
 

@@ -4,13 +4,15 @@
 # no test is ever skipped because its client is missing.
 set -eu
 
-programs="dockerd docker containerd ctr podman skopeo docker-registry nginx crun curl mount"
-packages="docker.io containerd podman skopeo docker-registry nginx-light crun curl ca-certificates mount"
+programs="dockerd docker containerd ctr podman skopeo docker-registry nginx crun curl mount pg_ctl setpriv"
+packages="docker.io containerd podman skopeo docker-registry nginx-light crun curl ca-certificates mount postgresql"
 
 PATH="$PATH:/usr/sbin:/sbin"
 export PATH
 
+# Debian keeps PostgreSQL's programs off the path, by version: the directory is looked for at each call.
 missing() {
+    for bin in /usr/lib/postgresql/*/bin; do PATH="$PATH:$bin"; done
     for program in $programs; do
         command -v "$program" >/dev/null 2>&1 || printf '%s ' "$program"
     done

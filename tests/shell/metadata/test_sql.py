@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from p2p.core.oci.digest import Digest
 from p2p.metadata import records
 from p2p.metadata.sql import SqlMetadata, open_metadata
+from tests.support.hosting_machine import BRIEF, HostingMachine
 from tests.support.hosting_suite import HostingSuite
 from tests.support.metadata_suite import APP, MetadataSuite, blob, row
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 
@@ -40,6 +45,20 @@ async def test_all_is_there_after_reopening(tmp_path: Path) -> None:
         assert await metadata.tag(APP, "1") == row()
         assert await metadata.describe(APP, Digest.of(b"layer")) == blob(b"layer")
         assert await metadata.tags(APP, 5) == ["1"]
+
+
+@pytest.mark.slow
+def test_hosting_at_random_beside_a_model(tmp_path: Path) -> None:
+    files = itertools.count()
+
+    class Machine(HostingMachine):
+        @staticmethod
+        def open() -> AbstractAsyncContextManager[SqlMetadata]:
+            state = tmp_path / f"{next(files)}"
+            state.mkdir()
+            return open_metadata(state)
+
+    run_state_machine_as_test(Machine, settings=settings(BRIEF, max_examples=3))
 
 
 @pytest.mark.slow
