@@ -236,6 +236,15 @@ class NotificationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fie
     backoff_limit: float = 300.0
 
 
+class ScrubSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The check of blobs at rest."""
+
+    period: float = 7 * 86400.0
+    """Seconds in which every blob is hashed anew once; 0: never."""
+    share: float = 0.1
+    """Part of the time that the disk is read for it at most, whatever the period says."""
+
+
 WELL_KNOWN: dict[str, UpstreamSettings] = {
     "docker.io": UpstreamSettings(
         url="https://registry-1.docker.io",

@@ -70,6 +70,11 @@ class Catalog:
         self._items[digest] = item
         return item
 
+    def peek(self, digest: Digest) -> StoredBlob | None:
+        """Look up a complete blob without using it."""
+        item = self._items.get(digest)
+        return item if isinstance(item, StoredBlob) else None
+
     def growing(self, digest: Digest) -> Growing | None:
         """Look up a partial blob."""
         return self._growing.get(digest)

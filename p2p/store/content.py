@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from itertools import chain as chained
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,13 +20,13 @@ from p2p.store.api import StoredBlob, StoreStatistics
 from p2p.store.catalog import Catalog, Growing, Uploading
 from p2p.store.chain import Chain
 from p2p.store.eviction import Candidate, Room, decide
-from p2p.store.files import fault, read_file
+from p2p.store.files import closing, fault, read_file
 from p2p.store.leaving import Leaving
 from p2p.store.partial import GrowingBlob
 from p2p.store.partial_file import PartialFile
 from p2p.store.paths import JOURNAL, MIDSTATES, PIN, Paths
 from p2p.store.scan import Found, scan
-from p2p.store.scrub import rehash
+from p2p.store.scrub import scrub, verified
 from p2p.store.uploads import StoredUploads
 from p2p.store.verify import LinkHasher
 from p2p.store.workers import Workers
@@ -97,7 +98,7 @@ class ContentStore:
         blob = self._catalog.find(digest)
         if blob is None:
             raise KeyError(str(digest))
-        return _closing(self._open(blob))
+        return closing(self._open(blob))
 
     async def midstates(self, digest: Digest) -> Midstates:
         """``Store.midstates``."""
@@ -135,7 +136,7 @@ class ContentStore:
             healthy=self._workers.healthy,
         )
 
-    def _open(self, blob: StoredBlob) -> int:
+    def _open(self, blob: StoredBlob, *, used: bool = True) -> int:
         path = self._paths.blob(blob.digest)
         try:
             fd = self._disk.open(path)
@@ -150,9 +151,8 @@ class ContentStore:
             self._forget(blob.digest)
             self._to_quarantine(blob)
             raise KeyError(str(blob.digest))
-        now = trio.current_time()
-        if now - self._touched.get(blob.digest, -TOUCH_EVERY) >= TOUCH_EVERY:
-            self._touched[blob.digest] = now
+        if used and not self.used_within(blob.digest, TOUCH_EVERY):
+            self._touched[blob.digest] = trio.current_time()
             # The order of eviction after a restart is a nicety; a read-only disk must still be read.
             with suppress(OSError):
                 self._disk.touch(fd)
@@ -369,30 +369,27 @@ class ContentStore:
         self._disk.unlink(self._paths.blob(blob.digest, MIDSTATES))
         self._quarantined[aside] = blob.size
 
-    async def scrub_one(self, digest: Digest) -> bool:
+    async def oldest_verified(self) -> list[StoredBlob]:
+        """All complete blobs, those first whose bytes were verified longest ago."""
+        when = await self._workers.disk(str(self._paths.root), verified, self._disk, self._paths)
+        return sorted(self._catalog.blobs(), key=lambda blob: when.get(blob.digest, 0))
+
+    def used_within(self, digest: Digest, seconds: float) -> bool:
+        """Whether a blob was opened in that time, as far as ``TOUCH_EVERY`` tells."""
+        return trio.current_time() - self._touched.get(digest, -inf) < seconds
+
+    async def scrub_one(self, digest: Digest, *, share: float = 1.0) -> bool:
         """Hash a complete blob as it lies on disk; a bad one is quarantined, False. KeyError if not here.
 
-        A lost midstate list is restored on the way.
+        A lost midstate list is restored on the way. ``share``: the part of the time that it may take.
         """
-        blob = self._catalog.find(digest)
+        blob = self._catalog.peek(digest)
         if blob is None:
             raise KeyError(str(digest))
         chain = Chain(digest, Layout(blob.size), self.hasher)
-        with self.open(digest) as fd:
-            found = await rehash(self._workers, self._disk, chain, fd, cold=True)
-        if not found.holds:
+        with closing(self._open(blob, used=False)) as fd:
+            path, peek = self._paths.blob(digest, MIDSTATES), self._catalog.peek
+            holds = await scrub(self._workers, self._disk, chain, fd, path, share, lambda: peek(digest))
+        if not holds:
             await self.quarantine(digest)
-            return False
-        if found.states and not (await self.midstates(digest)).length:
-            midstates = Midstates(digest.algorithm, found.states)
-            path = self._paths.blob(digest, MIDSTATES)
-            await self._workers.disk(str(digest), sidecar.write, self._disk, path, midstates)
-        return True
-
-
-@contextmanager
-def _closing(fd: int) -> Iterator[int]:
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+        return holds

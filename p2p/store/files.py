@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -196,6 +197,15 @@ def read_all(files: Files, fd: int, buffer: memoryview, offset: int) -> None:
             raise OSError(errno.EIO, "the file is shorter than it was written")
         buffer = buffer[count:]
         offset += count
+
+
+@contextmanager
+def closing(fd: int) -> Iterator[int]:
+    """Close a descriptor at the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def read_file(files: Files, path: Path, limit: int) -> bytes:

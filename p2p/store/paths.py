@@ -6,7 +6,8 @@ A path is built only from a parsed digest, or from an upload's session, whose le
 
     lock                        held (flock) by the node that uses the directory
     blobs/sha256/<hex>          complete blobs, as in an OCI layout
-    blobs/sha256/<hex>.midstates    the list of one, where it has more than one chunk
+    blobs/sha256/<hex>.midstates    the list of one, where it has more than one chunk or was scrubbed;
+                                    its time is when the bytes were last verified
     blobs/sha256/<hex>.pin      marks one that is never evicted, here already or not
     partial/sha256/<hex>        a blob that still grows
     partial/sha256/<hex>.journal    what is in it

@@ -76,3 +76,13 @@ def test_a_pin_is_known_before_its_blob() -> None:
     assert not catalog.pinned(ONE)
     catalog.pin(ONE, pinned=True)
     assert catalog.pinned(ONE)
+
+
+def test_a_look_is_no_use() -> None:
+    catalog = Catalog()
+    catalog.put(ONE, 1)
+    catalog.put(TWO, 2)
+    catalog.grow(THREE, Growing(10, 0))
+    assert catalog.peek(ONE) is not None
+    assert catalog.peek(THREE) is None
+    assert [blob.digest for blob in catalog.blobs()] == [ONE, TWO]
