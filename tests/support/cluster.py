@@ -66,7 +66,7 @@ class ScriptedOrigin(MemoryOrigin):
 
     def hold(self, blob: Blob, data: bytes | None = None) -> None:
         """Have a blob, or other bytes in its place."""
-        self._at(APP.path).blobs[blob.digest] = blob.data if data is None else data
+        self.at(APP.path).blobs[blob.digest] = blob.data if data is None else data
 
     @asynccontextmanager
     async def open(
