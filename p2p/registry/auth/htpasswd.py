@@ -21,6 +21,7 @@ from p2p.errors import ConfigError
 from p2p.net.file_watch import FileWatch
 from p2p.registry.auth.api import ANONYMOUS, Principal
 from p2p.registry.auth.chain import quoted
+from p2p.registry.flights import Flights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,6 +110,7 @@ class HtpasswdAuthenticator:
         self._passwords = self._read()
         self._key = secrets.token_bytes(32)
         self._proven: OrderedDict[bytes, float] = OrderedDict()
+        self._flights: Flights[bool] = Flights()
         self._threads = trio.CapacityLimiter(THREADS)
 
     async def authenticate(self, authorization: str) -> Principal | None:
@@ -125,7 +127,8 @@ class HtpasswdAuthenticator:
         proof = self._proof(user, password, hashed)
         if self._remembered(proof):
             return Principal(user)
-        right = await trio.to_thread.run_sync(check_password, password, hashed, limiter=self._threads)
+        # A runtime's first requests come at once: one of them pays for all.
+        right = await self._flights.ask(proof, lambda: self._check(password, hashed))
         if not right or known is None:
             return None
         self._remember(proof)
@@ -135,6 +138,9 @@ class HtpasswdAuthenticator:
         """Ask for a user name and a password."""
         del scope, error
         return (self._challenge,)
+
+    async def _check(self, password: bytes, hashed: bytes) -> bool:
+        return await trio.to_thread.run_sync(check_password, password, hashed, limiter=self._threads)
 
     def _read(self) -> Passwords:
         try:

@@ -196,7 +196,7 @@ async def test_malformed(header: str) -> None:
 
 async def test_a_header_of_deeply_nested_json() -> None:
     deep = urlsafe_b64encode(b'{"alg":' + b"[" * 9000).decode().rstrip("=")
-    assert await authenticator().authenticate(f"Bearer {deep}.{deep}.x") is None
+    assert await authenticator().authenticate(f"Bearer {deep}.x.x") is None
 
 
 async def test_a_token_that_is_good_but_too_long() -> None:

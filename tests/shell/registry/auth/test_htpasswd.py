@@ -179,6 +179,20 @@ async def test_what_was_right_is_remembered_for_a_while(
     assert len(checks) == 3
 
 
+async def test_those_who_come_at_once_share_one_check(file: Path, checks: list[bytes]) -> None:
+    users = HtpasswdAuthenticator(file)
+    found: list[Principal | None] = []
+
+    async def ask(password: str) -> None:
+        found.append(await users.authenticate(basic("alice", password)))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(10):
+            nursery.start_soon(ask, "secret" if number % 2 else "wrong")
+    assert found.count(Principal("alice")) == found.count(None) == 5
+    assert len(checks) == 2
+
+
 async def test_memory_is_bounded(file: Path, checks: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(htpasswd, "CACHED", 2)
     assert CACHED > 2
