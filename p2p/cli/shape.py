@@ -8,12 +8,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, Final, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
 from p2p.cli.units import parse_duration, parse_share, parse_size
-from p2p.config import NodeSettings, UpstreamSettings
+from p2p.config import NodeSettings
 from p2p.errors import ConfigError
 
 SIZES: Final = frozenset({"header_bytes", "manifest_bytes", "quota", "memory", "minimum_rate"})
@@ -63,12 +63,12 @@ def is_struct(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def fit(raw: Mapping[str, object], source: str) -> dict[str, Any]:
-    """Check and convert one source's table; what it leaves out stays out.
+def fit(raw: Mapping[str, object], source: str, root: StructType = NodeSettings) -> dict[str, Any]:
+    """Check and convert one source's table to what ``root`` takes; what it leaves out stays out.
 
     Raises ConfigError with ``source`` and the key path for unknown keys and wrong types.
     """
-    return _table(raw, NodeSettings, (), source)
+    return _table(raw, root, (), source)
 
 
 def _table(raw: Mapping[str, object], struct: StructType, path: Path, source: str) -> dict[str, Any]:
@@ -78,17 +78,31 @@ def _table(raw: Mapping[str, object], struct: StructType, path: Path, source: st
         here = (*path, key)
         if key not in known:
             raise ConfigError(source, f"there is no setting {dotted(here)}", suggest(key, known))
-        kind = known[key]
-        if is_struct(kind):
-            fitted[key] = _table(_mapping(value, here, source), kind, here, source)
-        elif get_origin(kind) is dict:
-            fitted[key] = {
-                name: _table(_mapping(entry, (*here, name), source), UpstreamSettings, (*here, name), source)
-                for name, entry in _mapping(value, here, source).items()
-            }
-        else:
-            fitted[key] = _scalar(value, kind, here, source)
+        fitted[key] = _fitted(value, known[key], here, source)
     return fitted
+
+
+def _fitted(value: object, kind: Any, path: Path, source: str) -> object:
+    if is_struct(kind):
+        return _table(_mapping(value, path, source), kind, path, source)
+    if get_origin(kind) is dict:
+        below = get_args(kind)[1]
+        return {
+            name: _fitted(entry, below, (*path, name), source)
+            for name, entry in _mapping(value, path, source).items()
+        }
+    if _is_list_of_tables(kind):
+        if not isinstance(value, list):
+            raise ConfigError(
+                source, f"{dotted(path)} must be a list of tables, not {value!r}", f"Write [[{dotted(path)}]]"
+            )
+        below = get_args(kind)[0]
+        return [_fitted(entry, below, (*path, str(n)), source) for n, entry in enumerate(value)]
+    return _scalar(value, kind, path, source)
+
+
+def _is_list_of_tables(kind: object) -> bool:
+    return get_origin(kind) is tuple and is_struct(get_args(kind)[0])
 
 
 def _mapping(value: object, path: Path, source: str) -> Mapping[str, object]:
@@ -123,17 +137,17 @@ def _example(kind: object) -> str:
     return 'Write a list of texts: ["a", "b"]' if get_origin(kind) is tuple else "Write a number"
 
 
-def fit_text(text: str, path: Path, source: str) -> dict[str, Any]:
+def fit_text(text: str, path: Path, source: str, root: StructType = NodeSettings) -> dict[str, Any]:
     """Convert one setting that came as text (environment, flags) to a table with that key alone.
 
     Truth values: ``true``/``false``, ``1``/``0``, ``yes``/``no``, ``on``/``off``. Lists: commas between.
-    Tables: a TOML inline table.
+    Tables, and lists of tables: as TOML writes them in one line.
     """
     value: object = text
-    kind: Any = NodeSettings
+    kind: Any = root
     for index, part in enumerate(path):
         if get_origin(kind) is dict:
-            kind = UpstreamSettings
+            kind = get_args(kind)[1]
         elif is_struct(kind) and part in fields(kind):
             kind = fields(kind)[part]
         elif is_struct(kind):
@@ -145,9 +159,9 @@ def fit_text(text: str, path: Path, source: str) -> dict[str, Any]:
     if kind is bool:
         truth = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False}
         value = {**truth, "off": False}.get(text.strip().lower(), text)
-    elif get_origin(kind) is tuple:
+    elif get_origin(kind) is tuple and not _is_list_of_tables(kind):
         value = [part.strip() for part in text.split(",") if part.strip()]
-    elif is_struct(kind) or get_origin(kind) is dict:
+    elif is_struct(kind) or get_origin(kind) in (dict, tuple):
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError as error:
@@ -164,4 +178,4 @@ def fit_text(text: str, path: Path, source: str) -> dict[str, Any]:
     nested: dict[str, object] = {path[-1]: value}
     for part in reversed(path[:-1]):
         nested = {part: nested}
-    return fit(nested, source)
+    return fit(nested, source, root)

@@ -11,7 +11,7 @@ _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def dumps(table: Mapping[str, object]) -> str:
-    """Write nested mappings of text, numbers, truth values and flat lists; TypeError for others.
+    """Write nested mappings of text, numbers, truth values and lists; TypeError for others.
 
     Keys keep their order; a table's plain values come before its tables, as TOML needs it.
     """
@@ -40,6 +40,8 @@ def _value(value: object) -> str:
         return repr(value)
     if isinstance(value, str):
         return _text(value)
+    if isinstance(value, Mapping):  # in a list
+        return f"{{{', '.join(f'{_key(key)} = {_value(below)}' for key, below in value.items())}}}"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(_value, value))}]"
     raise TypeError(f"{type(value).__name__} has no place in TOML")

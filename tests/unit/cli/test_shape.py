@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from p2p.cli.shape import DURATIONS, SHARES, SIZES, dotted, fields, fit, fit_text, is_struct
-from p2p.config import NodeSettings, UpstreamSettings
+from p2p.config import AuthSettings, NodeSettings, UpstreamSettings
 from p2p.errors import ConfigError
 
 
@@ -86,3 +86,48 @@ def test_text_that_does_not_fit(path: tuple[str, ...], text: str, words: str) ->
 
 def test_dotted() -> None:
     assert dotted(("upstreams", "docker.io", "url")) == 'upstreams."docker.io".url'
+
+
+RULE = {"repositories": ["**"], "subjects": ["@ops"]}
+
+
+def test_lists_of_tables_and_tables_of_lists() -> None:
+    raw = {"rules": [RULE, {**RULE, "actions": ["push"]}], "groups": {"ops": ["alice"]}}
+    fitted = fit(raw, "file x", AuthSettings)
+    settings = msgspec.convert(fitted, AuthSettings)
+    assert settings.groups == {"ops": ("alice",)}
+    assert [rule.actions for rule in settings.rules] == [("pull",), ("push",)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"rules": RULE}, ["rules must be a list of tables", "[[rules]]"]),
+        ({"rules": ["all"]}, ["rules.0 must be a table"]),
+        ({"rules": [{**RULE, "action": ["pull"]}]}, ["rules.0.action", "Did you mean actions?"]),
+        ({"rules": [{**RULE, "actions": "pull"}]}, ["rules.0.actions", '["a", "b"]']),
+        ({"groups": {"ops": "alice"}}, ["groups.ops", '["a", "b"]']),
+        ({"groups": ["ops"]}, ["groups must be a table"]),
+    ],
+)
+def test_errors_in_them_name_the_place_too(raw: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fit(raw, "file x", AuthSettings)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "table"),
+    [
+        (("groups", "ops"), "alice, bob", {"groups": {"ops": ("alice", "bob")}}),
+        (("groups",), '{ops = ["alice"]}', {"groups": {"ops": ("alice",)}}),
+        (
+            ("rules",),
+            '[{repositories = ["**"], subjects = ["@ops"]}]',
+            {"rules": [{"repositories": ("**",), "subjects": ("@ops",)}]},
+        ),
+    ],
+)
+def test_they_can_be_given_as_text(path: tuple[str, ...], text: str, table: dict[str, object]) -> None:
+    assert fit_text(text, path, "variable X", AuthSettings) == table

@@ -10,8 +10,9 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 PLAIN = st.one_of(
     st.booleans(), st.integers(-(2**62), 2**62), st.floats(allow_nan=False, allow_infinity=False), TEXT
 )
+ROWS = st.lists(st.dictionaries(TEXT, st.one_of(PLAIN, st.lists(TEXT, max_size=2)), max_size=3), max_size=2)
 TABLES = st.recursive(
-    st.dictionaries(TEXT, st.one_of(PLAIN, st.lists(TEXT))),
+    st.dictionaries(TEXT, st.one_of(PLAIN, st.lists(TEXT), ROWS)),
     lambda below: st.dictionaries(TEXT, below),
     max_leaves=8,
 )
