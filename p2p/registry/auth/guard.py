@@ -58,7 +58,7 @@ class Guard:
         need = need_of(request.method, route)
         if need is None:
             return ()
-        source = mount_source(route, request.query)
+        source = mount_source(route)
         return (need,) if source is None else (need, Need(source, Action.PULL))
 
     async def _identify(self, request: Request) -> Principal | None:

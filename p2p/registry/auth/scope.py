@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from p2p.core.oci.error import RegistryError
-from p2p.core.oci.reference import validate_path
 from p2p.core.oci.route import (
     CatalogRoute,
     ExtensionRoute,
@@ -14,7 +12,6 @@ from p2p.core.oci.route import (
     UploadRoute,
     UploadsRoute,
     VersionRoute,
-    parse_fields,
 )
 from p2p.registry.auth.api import CATALOG, Action
 
@@ -73,17 +70,11 @@ def _action(method: str) -> Action:
     return Action.DELETE if method == "DELETE" else Action.PUSH
 
 
-def mount_source(route: Route, query: str) -> str | None:
+def mount_source(route: Route) -> str | None:
     """Give the repository that an upload would mount from (``?mount=&from=``), None for none."""
-    if not isinstance(route, UploadsRoute):
+    if not isinstance(route, UploadsRoute) or route.mount is None or route.source is None:
         return None
-    try:
-        fields = parse_fields(query)
-        if not fields.get("mount") or not (sources := fields.get("from")):
-            return None
-        return requested_name(validate_path(sources[0]), route.namespace)
-    except RegistryError:
-        return None
+    return requested_name(route.source, route.namespace)
 
 
 def scope_of(needs: Iterable[Need]) -> str:

@@ -52,16 +52,15 @@ def test_the_source_registry_is_part_of_the_name() -> None:
     ("query", "source"),
     [
         (f"mount={DIGEST}&from=b/c", "b/c"),
+        (f"mount={DIGEST}&from=b/c&ns=ghcr.io", "ghcr.io/b/c"),
         (f"mount={DIGEST}", None),
         ("from=b/c", None),
-        (f"mount={DIGEST}&from=../c", None),
-        ("digest=x", None),
+        ("", None),
     ],
 )
 def test_the_source_of_a_mount(query: str, source: str | None) -> None:
-    route = parse_route("POST", "/v2/a/blobs/uploads/", query)
-    assert mount_source(route, query) == source
-    assert mount_source(parse_route("GET", "/v2/", ""), query) is None
+    assert mount_source(parse_route("POST", "/v2/a/blobs/uploads/", query)) == source
+    assert mount_source(parse_route("GET", "/v2/", "")) is None
 
 
 def test_scopes() -> None:
