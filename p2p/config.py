@@ -245,6 +245,15 @@ class ScrubSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Part of the time that the disk is read for it at most, whatever the period says."""
 
 
+class PluginSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part that another distribution brings."""
+
+    name: str
+    """Of its entry point."""
+    options: tuple[str, ...] = ()
+    """Each as ``key=value``; what they are is the part's affair."""
+
+
 WELL_KNOWN: dict[str, UpstreamSettings] = {
     "docker.io": UpstreamSettings(
         url="https://registry-1.docker.io",

@@ -12,7 +12,7 @@ from p2p.core.swarm.events import LeaseLost, Planned
 
 if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
-    from p2p.core.wire.common import Holding
+    from p2p.core.wire.common import Holding, Provider
 
 Sink = Callable[[Planned | LeaseLost], None]
 """Takes news of one digest; called from the trio loop, never blocks."""
@@ -83,4 +83,26 @@ class References(Protocol):
 
     async def find_reference(self, repository: str, reference: str) -> KnownReference | None:
         """Ask the others; answers within about a second."""
+        ...
+
+
+class PeerBook(Protocol):
+    """Where peers are noted that may have anything; ``StaticPeers`` is one."""
+
+    def add_known(self, provider: Provider) -> None:
+        """Take a peer, or what is new about it; ``node`` may be ``static:host:port`` until it greets."""
+        ...
+
+    def forget(self, node: str) -> None:
+        """Drop one."""
+        ...
+
+
+class ProviderSource(Protocol):
+    """A way to learn of peers that other distributions bring: DNS, an orchestrator's API, a file."""
+
+    async def run(
+        self, peers: PeerBook, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Keep ``peers`` in step with what it finds, until cancelled. Never raises for what is down."""
         ...

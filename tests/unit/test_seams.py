@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from p2p.discovery.api import Discovery, Leases, References
+from p2p.discovery.api import Discovery, Leases, PeerBook, References
 from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import TrackerClient
@@ -66,6 +66,7 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Upstream, [RegistryOrigin, MemoryOrigin]),
     (OriginLookup, [Origins, registry_rig.MemoryOrigins]),
     (Discovery, [TrackerClient, StaticPeers, Routes, cluster.BoardClient]),
+    (PeerBook, [StaticPeers]),
     (Leases, [TrackerClient, Routes, cluster.BoardClient]),
     (References, [TrackerClient, Routes, registry_rig.MemoryReferences]),
     (Metadata, [SqlMetadata, MemoryMetadata, MemoryHosting]),
