@@ -5,7 +5,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := p2p tracker tests bench docs/examples/*.py
+CODE := p2p tracker tests bench docs/examples
 
 .PHONY: help setup fmt check test e2e bench bench-short docs demo constraints clean
 

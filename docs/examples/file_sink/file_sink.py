@@ -1,8 +1,6 @@
 """A notification sink that appends events to a file, one line of JSON each.
 
-    [notifications.sinks.log]
-    kind = "file"
-    options = ["path=/var/log/remora-events.jsonl"]
+Configured as ``kind = "file"`` with ``options = ["path=/var/log/remora-events.jsonl"]``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A storage driver and metadata that keep nothing: for nodes that only pass content on, and for trying out."""
+"""A storage driver and metadata that keep nothing: for nodes that only pass content on, and for trials."""
 
 from __future__ import annotations
 
