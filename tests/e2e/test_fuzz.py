@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import http.client
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.support import fuzz
+from tests.support import fuzz, pushes
 from tests.support.images import OciLayout, small_layers
 from tests.support.nodes import Node
 from tests.support.processes import free_port
@@ -42,7 +43,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 
-SHARE = fuzz.SECONDS / 2
+SHARE = fuzz.SECONDS / 3
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(fuzz.SECONDS + 240)]
 
 
@@ -54,11 +55,12 @@ def image(session_directory: Path) -> Image:
 
 @pytest.fixture(scope="module")
 def node(session_directory: Path, image: Image) -> Iterator[Node]:
-    """A node with an upstream that has ``app``, and with one that nobody listens for."""
+    """A node that hosts ``fuzz*``, with an upstream that has ``app`` and one that nobody listens for."""
     with DockerRegistry(session_directory, name="fuzz-origin") as origin:
         origin.push("app", image, "v1")
         upstreams = {fuzz.UP: origin.address, fuzz.DOWN: f"127.0.0.1:{free_port()}"}
-        with Node("fuzzed", session_directory, upstreams=upstreams) as process:
+        options = ("--hosted", f"{fuzz.HOSTED}*")
+        with Node("fuzzed", session_directory, upstreams=upstreams, options=options) as process:
             yield process
 
 
@@ -122,3 +124,19 @@ def test_raw_bytes(node: Node) -> None:
     with fuzz.unharmed(node):
         fuzzer.run(fuzz.raw_requests(), check)
     assert fuzzer.examples > SHARE, fuzzer
+
+
+def test_pushes_against_a_model(node: Node) -> None:
+    """Uploads, mounts, manifests, tags and deletes in any order: every answer is the model's."""
+    connection = http.client.HTTPConnection(node.registry, timeout=60)
+
+    def check(program: list[pushes.Step]) -> None:
+        try:
+            pushes.Pusher(connection, fuzz.HOSTED).run(program)
+        finally:
+            connection.close()  # it opens anew by itself: nothing of a failure is left in it
+
+    fuzzer = fuzz.Fuzzer(SHARE)
+    with fuzz.unharmed(node):
+        fuzzer.run(pushes.programs(), check)
+    assert fuzzer.examples > SHARE / 4, fuzzer
