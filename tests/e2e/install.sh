@@ -4,8 +4,8 @@
 # no test is ever skipped because its client is missing.
 set -eu
 
-programs="dockerd docker containerd ctr podman skopeo docker-registry nginx crun curl mount pg_ctl setpriv"
-packages="docker.io containerd podman skopeo docker-registry nginx-light crun curl ca-certificates mount postgresql"
+programs="dockerd docker containerd ctr podman buildah skopeo docker-registry nginx crun curl mount pg_ctl setpriv"
+packages="docker.io containerd podman buildah skopeo docker-registry nginx-light crun curl ca-certificates mount postgresql"
 
 PATH="$PATH:/usr/sbin:/sbin"
 export PATH

@@ -50,6 +50,13 @@ class Dockerd(Process):
         assert digest in kept, (digest, kept)
         return digest
 
+    def push(self, image: str, target: str) -> str:
+        """Tag an image as ``target``, push that, and return the digest that dockerd says the registry has."""
+        run([*self._docker(), "tag", image, target])
+        said = run([*self._docker(), "push", target], timeout=240).stdout
+        (digest,) = (line.split("digest: ")[1].split()[0] for line in said.splitlines() if "digest: " in line)
+        return digest
+
     def remove(self, image: str) -> None:
         """Remove an image, so that the next pull starts anew."""
         run([*self._docker(), "image", "rm", "--force", image])
@@ -150,6 +157,12 @@ class Podman:
         self._podman("pull", "--quiet", "--signature-policy", str(self.policy), *options, image)
         return str(self.inspect(image)["Digest"])
 
+    def push(self, image: str, target: str) -> str:
+        """Push an image as ``target`` and return the digest of what was pushed."""
+        file = self.home / "digest"
+        self._podman("push", "--tls-verify=false", "--digestfile", str(file), image, f"docker://{target}")
+        return file.read_text().strip()
+
     def inspect(self, image: str) -> dict[str, Any]:
         """Give podman's record of an image."""
         return dict(json.loads(self._podman("image", "inspect", image))[0])
@@ -168,6 +181,38 @@ class Podman:
     def _podman(self, *args: str) -> str:
         argv = ["podman", "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args]
         return run(argv, env=self._env, timeout=240).stdout
+
+
+class Buildah:
+    """buildah with a storage of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory / "buildah"
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._policy = self.home / "policy.json"
+        self._policy.write_text(ACCEPT_ANYTHING)
+        (self.home / "auth.json").write_text("{}")
+        self._env = {"REGISTRY_AUTH_FILE": str(self.home / "auth.json"), "TMPDIR": str(self.home)}
+
+    def build(self, name: str, file: Path) -> None:
+        """Commit an image that holds one file."""
+        container = self._buildah("from", "scratch").strip()
+        self._buildah("copy", container, str(file), "/")
+        self._buildah("config", "--cmd", "/none", container)
+        self._buildah("commit", "--format", "oci", "--signature-policy", str(self._policy), container, name)
+
+    def push(self, name: str, target: str, *, compression: str) -> str:
+        """Push an image with its layers compressed as told, and return the digest of what was pushed."""
+        file = self.home / "digest"
+        self._buildah(
+            *("push", "--tls-verify=false", "--signature-policy", str(self._policy), "--format", "oci"),
+            *("--compression-format", compression, "--digestfile", str(file), name, f"docker://{target}"),
+        )
+        return file.read_text().strip()
+
+    def _buildah(self, *args: str) -> str:
+        storage = ["--root", self.home / "graph", "--runroot", self.home / "run", "--storage-driver", "vfs"]
+        return run(["buildah", *storage, *args], env=self._env, timeout=240).stdout
 
 
 def skopeo_copy(source: str, layout: Path, *, everything: bool = False, tag: str = "1") -> Path:
@@ -199,6 +244,19 @@ def skopeo_push_docker(layout: Path, tag: str, target: str) -> None:
     )
 
 
+def skopeo_push(layout: Path, tag: str, target: str, *, options: tuple[str, ...] = ()) -> None:
+    """Push an image of an OCI layout as it is, all of an index."""
+    policy = layout.parent / f"{layout.name}-push-policy.json"
+    policy.write_text(ACCEPT_ANYTHING)
+    run(
+        [
+            *("skopeo", "--policy", policy, "--tmpdir", layout.parent, "copy", "--all", "--preserve-digests"),
+            *("--dest-tls-verify=false", *options, f"oci:{layout}:{tag}", f"docker://{target}"),
+        ],
+        timeout=240,
+    )
+
+
 def layout_digest(layout: Path) -> str:
     """The digest that an OCI layout's index names."""
     (entry,) = json.loads((layout / "index.json").read_text())["manifests"]
@@ -208,7 +266,7 @@ def layout_digest(layout: Path) -> str:
 def require_all() -> None:
     """Find every client and daemon. Raises where one is missing: that is a failure, never a skip."""
     for name in (
-        *("dockerd", "docker", "containerd", "ctr", "podman", "skopeo", "docker-registry"),
+        *("dockerd", "docker", "containerd", "ctr", "podman", "buildah", "skopeo", "docker-registry"),
         *("nginx", "curl"),
     ):
         program(name)
