@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -13,6 +16,7 @@ from p2p.origin.api import Fetched, Kind
 from p2p.origin.body import ParallelBodies, Tuning, open_body
 from p2p.origin.exact import content_size
 from p2p.origin.ranges import Span, parse_length
+from p2p.origin.redirects import next_hop
 from p2p.origin.session import Ask, Session
 
 if TYPE_CHECKING:
@@ -36,9 +40,12 @@ MANIFEST_TYPES: Final = (
 EMPTY_INDEX: Final = b'{"schemaVersion":2,"mediaType":"' + INDEX.encode() + b'","manifests":[]}'
 """The referrers of what nobody refers to."""
 
+MAX_PAGES: Final = 64
+"""Pages of referrers that are followed."""
 LIST_BYTES: Final = 8 << 20
 """Longest tag list or referrers index that is read."""
 
+_NEXT: Final = re.compile(r"""<([^<>]+)>\s*;[^,<]*\brel="?next\b""", re.IGNORECASE)
 _ACCEPT_MANIFEST: Final = {"Accept": ", ".join((*MANIFEST_TYPES, "*/*;q=0.1"))}
 _KEPT_HEADERS: Final = ("content-type", "docker-content-digest", "etag", "link", "oci-filters-applied")
 
@@ -133,18 +140,17 @@ class RegistryOrigin:
         )
 
     async def referrers(self, path: str, digest: Digest, artifact_type: str | None) -> Fetched:
-        """Give the referrers index, falling back to the tag schema where the API is missing.
+        """Give the referrers index, all pages of it, or the tag schema's where the API is missing.
 
         The fallback's index is not filtered, and says so by lacking ``OCI-Filters-Applied``.
         """
         query = f"?{urlencode({'artifactType': artifact_type})}" if artifact_type else ""
         headers = {"Accept": INDEX}
         ok = frozenset({200, 404, 405, 501})
-        answer = await self.session.small(
-            Ask("GET", f"/v2/{path}/referrers/{digest}{query}", path, headers, ok)
-        )
+        ask = Ask("GET", f"/v2/{path}/referrers/{digest}{query}", path, headers, ok)
+        answer = await self.session.small(ask)
         if answer.status == 200 and _media_type(answer) == INDEX:
-            return await self._fetched(answer)
+            return await self._pages(ask, await self._fetched(answer), answer.url)
         await answer.discard()
         tag = f"{digest.algorithm}-{digest.hex}"[
             :128
@@ -155,6 +161,34 @@ class RegistryOrigin:
             )
         except OriginNotFoundError:
             return Fetched(INDEX, EMPTY_INDEX, (("content-type", INDEX),))
+
+    async def _pages(self, ask: Ask, first: Fetched, url: str) -> Fetched:
+        """Follow an index that comes in pages, and give all of them as one; a single page as it came."""
+        page, entries = first, list[object]()
+        for number in range(MAX_PAGES):
+            link = _NEXT.search(dict(page.headers).get("link", ""))
+            if link is None and number == 0:
+                return first
+            entries += self._manifests(page)
+            if link is None:
+                break
+            url, fault = next_hop(url, link[1], self.settings.url)
+            if fault:
+                raise OriginProtocolError(self.name, f"{ask} has a next page that {fault}")
+            page = await self._fetched(await self.session.small(replace(ask, at=url, ok=frozenset({200}))))
+        else:
+            raise OriginProtocolError(self.name, f"{ask} has more than {MAX_PAGES} pages")
+        data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
+        return replace(first, data=data, headers=tuple(kept for kept in first.headers if kept[0] != "link"))
+
+    def _manifests(self, page: Fetched) -> list[object]:
+        try:
+            found = json.loads(page.data)["manifests"]
+        except (ValueError, RecursionError, LookupError, TypeError):
+            found = None
+        if not isinstance(found, list):
+            raise OriginProtocolError(self.name, "a page of referrers is no index")
+        return found
 
     async def tags(self, path: str, n: int | None, last: str | None) -> Fetched:
         """Give one page of the tag list, with its ``Link`` header as the upstream wrote it."""

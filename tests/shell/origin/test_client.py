@@ -172,3 +172,38 @@ def test_normalise_path():
     assert normalise_path(hub, "nginx") == "library/nginx"
     assert normalise_path(hub, "org/app") == "org/app"
     assert normalise_path(UpstreamSettings(url="https://x"), "nginx") == "nginx"
+
+
+def paged(pages: int, link: str = "/v2/a/referrers/x?page={next}"):
+    """A script that gives one referrer on each page."""
+
+    def script(request: Request) -> Reply:
+        page = int(request.query.get("page", ["0"])[0])
+        entry = {"mediaType": "a/b", "digest": str(Digest.of(b"%d" % page)), "size": 1}
+        headers = [("content-type", INDEX)]
+        if page + 1 < pages:
+            headers.append(("link", f'<{link.format(next=page + 1)}>; rel="next"'))
+        return Reply(200, json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode(), tuple(headers))
+
+    return script
+
+
+async def test_referrers_in_pages_are_given_as_one(connect):
+    async with upstream(paged(3)) as server, connect(server.url()) as origin:
+        found = await origin.referrers("a", Digest.of(b"x"), None)
+        listed = [entry["digest"] for entry in json.loads(found.data)["manifests"]]
+        assert listed == [str(Digest.of(b"%d" % page)) for page in range(3)]
+        assert "link" not in dict(found.headers)
+
+
+@pytest.mark.parametrize(
+    ("pages", "link", "words"),
+    [
+        (1000, "?page={next}", "more than 64 pages"),
+        (2, "ftp://x/", "a next page that redirects to something"),
+    ],
+)
+async def test_pages_that_do_not_end_or_lead_astray(connect, pages: int, link: str, words: str):
+    async with upstream(paged(pages, link)) as server, connect(server.url()) as origin:
+        with pytest.raises(OriginProtocolError, match=words):
+            await origin.referrers("a", Digest.of(b"x"), None)
