@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from p2p.registry.auth.api import Authenticator
 
 
-def is_configured(settings: AuthSettings) -> bool:
-    """Whether clients are asked who they are."""
-    return bool(settings.htpasswd or settings.jwks)
+def is_configured(settings: AuthSettings, more: Sequence[object] = ()) -> bool:
+    """Whether clients are asked who they are; ``more`` are other authenticators."""
+    return bool(settings.htpasswd or settings.jwks or more)
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def open_guard(settings: AuthSettings, more: Sequence[Authenticator] = ())
     Keys at a URL are fetched before it is ready. Where that fails tokens are refused until it succeeds;
     passwords and what anonymous clients may do don't wait for it.
     """
-    rules = AccessRules.from_settings(settings)
+    rules = AccessRules.from_settings(settings, asked=bool(more))
     links: list[Authenticator] = []
     if settings.htpasswd:
         links.append(HtpasswdAuthenticator(Path(settings.htpasswd), settings.service))

@@ -43,7 +43,7 @@ class Guard:
         if principal is None:
             log.info("credentials refused", peer=request.peer, method=request.method, path=request.path)
             return self._challenge("the credentials are not valid", needs, INVALID_TOKEN)
-        if is_greeting(route):
+        if is_greeting(request.method, route):
             return self._greet(principal, route)
         for need in needs[:1]:  # a mount's source is only asked for: without it an upload begins
             if not self._rules.may(principal, need.repository, need.action):

@@ -118,8 +118,8 @@ class AccessRules:
     unguarded: bool = False
 
     @classmethod
-    def from_settings(cls, settings: AuthSettings) -> AccessRules:
-        """Read the rules; raises ConfigError."""
+    def from_settings(cls, settings: AuthSettings, *, asked: bool = False) -> AccessRules:
+        """Read the rules; raises ConfigError. ``asked``: other authenticators than these settings' are there."""
         rules = tuple(Rule.parse(rule, f"auth.rules[{number}]") for number, rule in enumerate(settings.rules))
         if settings.htpasswd and not rules:
             raise ConfigError(
@@ -129,7 +129,7 @@ class AccessRules:
                 'actions = ["pull", "push"]',
             )
         groups = {name.removeprefix(GROUP_MARK): frozenset(users) for name, users in settings.groups.items()}
-        return cls(rules, groups, unguarded=not (settings.htpasswd or settings.jwks or rules))
+        return cls(rules, groups, unguarded=not (asked or settings.htpasswd or settings.jwks or rules))
 
     def may(self, principal: Principal, repository: str, action: Action) -> bool:
         """Whether credentials and rules allow this. ``repository`` as the client names it, or ``CATALOG``."""

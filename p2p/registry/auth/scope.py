@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _READ: Final = ("GET", "HEAD")
-_DISCOVER: Final = (None, "_oci", "ext", "discover", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +40,23 @@ def requested_name(name: str, namespace: str | None) -> str:
     return f"{namespace}/{name}"
 
 
-def is_greeting(route: Route) -> bool:
-    """Whether a route tells nothing but that this is a registry, and which kind."""
+def is_greeting(method: str, route: Route) -> bool:
+    """Whether a request is about no repository: ``/v2/``, or to read what an extension has for all.
+
+    Extensions leave out what the client may not pull.
+    """
     if isinstance(route, ExtensionRoute):
-        return (route.name, route.extension, route.component, route.module, route.rest) == _DISCOVER
+        return route.name is None and method in _READ
     return isinstance(route, VersionRoute)
 
 
 def need_of(method: str, route: Route) -> Need | None:
     """Say what a request must be allowed; None for a greeting.
 
-    An upload is begun, asked about, fed and cancelled with ``push``. What lists or searches all
-    repositories needs the catalog.
+    An upload is begun, asked about, fed and cancelled with ``push``. A list of all repositories, and what
+    extensions change for all, needs the catalog.
     """
-    if is_greeting(route) or isinstance(route, VersionRoute):
+    if is_greeting(method, route) or isinstance(route, VersionRoute):
         return None
     if isinstance(route, CatalogRoute) or route.name is None:
         return Need(CATALOG, _action(method))

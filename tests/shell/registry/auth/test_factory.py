@@ -84,6 +84,18 @@ async def test_one_from_outside(users: str) -> None:
         assert await ask(guard, basic("alice", "secret")) == Principal("alice")
 
 
+async def test_one_from_outside_alone_guards_too() -> None:
+    users = MemoryAuthenticator({"carol": "x"})
+    assert is_configured(AuthSettings(), [users])
+    async with open_guard(AuthSettings(), [users]) as guard:
+        for authorization, status in (("", 401), (basic("carol", "y"), 401), (basic("carol", "x"), 403)):
+            answer = await ask(guard, authorization)
+            assert isinstance(answer, Response)
+            assert answer.status == status, "without rules it can grant nothing, and nobody else gets in"
+    async with open_guard(AuthSettings(rules=EVERYTHING), [users]) as guard:
+        assert await ask(guard, basic("carol", "x")) == Principal("carol")
+
+
 async def test_a_url_that_does_not_answer_stops_nothing(tmp_path: Path) -> None:
     authority = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(authority))

@@ -91,6 +91,8 @@ async def test_the_greeting_where_anonymous_may_nothing() -> None:
     refused(await door("GET", "_oci/ext/discover"), 401, "UNAUTHORIZED")
     refused(await door("GET", "", basic("alice", "wrong")), 401, "UNAUTHORIZED")
     assert await door("GET", "", ALICE) == Principal("alice")
+    refused(await door("GET", "_remora/search/images"), 401, "UNAUTHORIZED")
+    assert await door("GET", "_remora/search/images", BOB) == Principal("bob"), "who is told what he may pull"
     assert await door("GET", "", BOB) == Principal("bob"), "a login is right though no rule is for it"
 
 

@@ -26,7 +26,8 @@ DIGEST = "sha256:" + "0" * 64
         ("GET", "a/b/tags/list", Need("a/b", Action.PULL)),
         ("GET", f"a/b/referrers/{DIGEST}", Need("a/b", Action.PULL)),
         ("GET", "_catalog", Need(CATALOG, Action.PULL)),
-        ("GET", "_remora/search/images", Need(CATALOG, Action.PULL)),
+        ("GET", "_remora/search/images", None),
+        ("POST", "_remora/search/images", Need(CATALOG, Action.PUSH)),
         ("DELETE", "_remora/search/images", Need(CATALOG, Action.DELETE)),
         ("GET", "a/_oci/ext/discover", Need("a", Action.PULL)),
         ("POST", "a/_x/y/z", Need("a", Action.PUSH)),
@@ -37,7 +38,7 @@ DIGEST = "sha256:" + "0" * 64
 def test_needs(method: str, path: str, need: Need | None) -> None:
     route = parse_route(method, f"/v2/{path}", "")
     assert need_of(method, route) == need
-    assert is_greeting(route) == (need is None)
+    assert is_greeting(method, route) == (need is None)
 
 
 def test_the_source_registry_is_part_of_the_name() -> None:
