@@ -119,7 +119,7 @@ class AccessRules:
 
     @classmethod
     def from_settings(cls, settings: AuthSettings, *, asked: bool = False) -> AccessRules:
-        """Read the rules; raises ConfigError. ``asked``: other authenticators than these settings' are there."""
+        """Read the rules; raises ConfigError. ``asked``: there are authenticators besides these settings'."""
         rules = tuple(Rule.parse(rule, f"auth.rules[{number}]") for number, rule in enumerate(settings.rules))
         if settings.htpasswd and not rules:
             raise ConfigError(
