@@ -82,8 +82,8 @@ def _condition(term: Term) -> tuple[str, list[object]]:
             # In quotes it is a string of FTS5 and no syntax; the parser left no quote inside.
             return "d.key IN (SELECT rowid FROM words WHERE words MATCH ?)", [f'"{text}"*']
         case Glob("tag", pattern):
-            tagged = "SELECT 1 FROM tag t WHERE t.path = d.path AND t.digest = d.digest AND t.name GLOB ?"
-            return f"EXISTS ({tagged})", [pattern]
+            tagged = "SELECT registry, path, digest FROM tag WHERE name GLOB ?"
+            return f"(d.registry, d.path, d.digest) IN ({tagged})", [pattern]
         case Glob(field, pattern):
             return f"{_COLUMNS[field]} GLOB ?", [pattern]
         case Begins(field, text):

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import signal
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import trio
 
 from p2p.errors import LocalError
 from p2p.notifications.queue import FILE, EventQueue, open_queue
 from tests.support.happenings import Clock, happening
 from tests.support.queue_suite import AGE, KEPT, QueueSuite
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[3]
 
 
 class TestEventQueue(QueueSuite):
@@ -36,6 +39,35 @@ async def test_all_is_there_after_reopening(tmp_path: Path) -> None:
         assert queue.last == 2
         assert await queue.begin("a") == (1, False)
         assert await queue.read(0, 10) == before
+
+
+KILLED = """
+import os, signal, sys, trio
+from datetime import timedelta
+from pathlib import Path
+from p2p.notifications.queue import open_queue
+from tests.support.happenings import Clock, happening
+
+async def main():
+    async with open_queue(Path(sys.argv[1]), max_events=99, max_age=timedelta(1), clock=Clock()) as queue:
+        await queue.begin("a")
+        for number in range(3):
+            await queue.append([happening(content=b"%d" % number)])
+        await queue.confirm("a", 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+trio.run(main)
+"""
+
+
+@pytest.mark.slow
+async def test_what_was_noted_survives_sigkill(tmp_path: Path) -> None:
+    ended = await trio.run_process([sys.executable, "-c", KILLED, str(tmp_path)], check=False, cwd=ROOT)
+    assert ended.returncode == -signal.SIGKILL
+    async with open_queue(tmp_path, max_events=99, max_age=timedelta(1), clock=Clock()) as queue:
+        assert await queue.begin("a") == (1, False)
+        events = await queue.read(1, 10)
+        assert [event.happening for event in events] == [happening(content=one) for one in (b"1", b"2")]
 
 
 async def test_numbers_grow_though_all_events_have_gone(tmp_path: Path) -> None:

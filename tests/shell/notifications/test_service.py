@@ -10,6 +10,7 @@ import trio
 from p2p.config import NotificationSettings, SinkSettings
 from p2p.errors import ConfigError
 from p2p.notifications.api import What
+from p2p.notifications.queue import FILE
 from p2p.notifications.service import open_notifications
 from tests.support.happenings import KeepingSink, happening
 
@@ -62,6 +63,18 @@ async def test_configured_sinks_and_consumers_hear(tmp_path: Path, keeping: None
     figures = notifications.statistics()
     assert figures["pushes"].delivered == 1
     assert figures["extension:search"].delivered == 3
+
+
+async def test_nobody_to_tell(tmp_path: Path) -> None:
+    async with (
+        open_notifications(NotificationSettings(), state=tmp_path, node="n", rng=Random(1)) as notifications,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(notifications.run)
+        await notifications.notifier.tell([happening()])
+        await notifications.stop()
+    assert not await trio.Path(tmp_path / FILE).exists(), "what nobody hears is not noted"
+    assert (dict(notifications.statistics()), notifications.lost) == ({}, 0)
 
 
 async def test_a_kind_that_there_is_not(tmp_path: Path) -> None:
