@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import sys
@@ -14,6 +15,7 @@ import trio
 
 import p2p
 from p2p import blocking
+from p2p.errors import OriginDeniedError
 from tests.support.clients import skopeo_copy
 from tests.support.nodes import REMORA, Node
 from tests.support.processes import run
@@ -161,6 +163,26 @@ async def test_a_cut_upload_ends_well(here: DockerRegistry, made: Made) -> None:
         assert len(cuts) == 1
         assert pushed.uploaded == 5
     assert await trio.to_thread.run_sync(digest_by_skopeo, f"{here.address}/app:1") == made.multi.digest
+
+
+def test_a_registry_that_wants_a_password(directory: Path, made: Made) -> None:
+    with DockerRegistry(directory, name="closed", users={"me": "secret"}) as registry:
+        image = f"{registry.address}/app:1"
+        with blocking.Client() as client, pytest.raises(OriginDeniedError, match="no credentials"):
+            client.push(made.root, image, ref_name="multi")
+        wrong = {registry.address: p2p.Credentials("me", "other")}
+        with blocking.Client(credentials=wrong) as client, pytest.raises(OriginDeniedError, match="refuses"):
+            client.push(made.root, image, ref_name="multi")
+        right = {registry.address: p2p.Credentials("me", "secret")}
+        with blocking.Client(credentials=right) as client:
+            client.push(made.root, image, ref_name="multi")
+            assert str(client.inspect(image).digest) == made.multi.digest
+        # And what docker login stores is found by the command.
+        stored = {"auths": {registry.address: {"auth": base64.b64encode(b"me:secret").decode()}}}
+        (directory / "docker").mkdir()
+        (directory / "docker" / "config.json").write_text(json.dumps(stored))
+        report = json.loads(remora("copy", image, f"{registry.address}/b:1", "--all-platforms", "--json"))
+        assert report["blobs"] == {"uploaded": 0, "mounted": 5, "skipped": 0}
 
 
 def test_the_examples_run(here: DockerRegistry, there: DockerRegistry, made: Made) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import bcrypt
+
 from tests.support.processes import Process, wait_until
 
 if TYPE_CHECKING:
@@ -84,14 +86,25 @@ class Traffic:
 
 
 class DockerRegistry(Process):
-    """``docker-registry`` on a free port; with ``remote`` a pull-through proxy of another one."""
+    """``docker-registry`` on a free port; with ``remote`` a pull-through proxy of another one.
+
+    ``users`` are names and passwords, without which it then does nothing.
+    """
 
     address: str
 
-    def __init__(self, directory: Path, *, name: str = "origin", remote: str = "") -> None:
+    def __init__(
+        self, directory: Path, *, name: str = "origin", remote: str = "", users: dict[str, str] | None = None
+    ) -> None:
         self.root = directory / name
         self.root.mkdir(parents=True, exist_ok=True)
         proxy = f"proxy:\n  remoteurl: http://{remote}\n" if remote else ""
+        auth = ""
+        if users:
+            auth = f"auth: {{htpasswd: {{realm: tests, path: {self.root}/htpasswd}}}}\n"
+            hashed = {name: bcrypt.hashpw(word.encode(), bcrypt.gensalt(5)) for name, word in users.items()}
+            entries = (f"{name}:{entry.decode()}\n" for name, entry in hashed.items())
+            (self.root / "htpasswd").write_text("".join(entries))
         config = self.root / "config.yml"
         config.write_text(
             "version: 0.1\n"
@@ -99,7 +112,7 @@ class DockerRegistry(Process):
             "storage:\n"
             "  cache: {blobdescriptor: inmemory}\n"
             f"  filesystem: {{rootdirectory: {self.root}/data}}\n"
-            f"{proxy}"
+            f"{proxy}{auth}"
             "http: {addr: '127.0.0.1:0'}\n"
         )
         super().__init__(name, ["docker-registry", "serve", config], directory)
