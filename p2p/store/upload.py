@@ -156,9 +156,10 @@ class GatheredUpload:
                     self._end()
 
     def _ready(self) -> None:
+        # First: a sync that failed has ended the upload, and whoever goes on with it should hear why.
+        self._workers.check(self._item.subject)
         if not self._open:
             raise RuntimeError(f"{self._item.subject} is closed")
-        self._workers.check(self._item.subject)
 
     def _end(self) -> None:
         self._open = False

@@ -161,7 +161,7 @@ async def test_a_failed_sync_discards_and_is_never_repeated(tmp_path: Path, call
         with pytest.raises(StoreUnhealthyError, match="failed to sync"):
             await upload.finish(content.digest, pin=True)
         assert files.count == 1
-        with pytest.raises(RuntimeError, match="closed"):
+        with pytest.raises(StoreUnhealthyError, match="nothing is written"):
             await upload.finish(content.digest)
         await upload.close()
         assert store.uploads.sessions() == []

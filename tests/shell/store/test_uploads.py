@@ -19,6 +19,7 @@ from p2p.core.swarm.midstates import Midstates
 from p2p.errors import StoreError, StoreFullError, VerificationError
 from p2p.store.memory import MemoryStore
 from p2p.store.paths import JOURNAL, MIDSTATES, PIN
+from p2p.store.uploads import RESTORED
 from tests.support.store_rig import HASHER, MIB, UNLINKED, Blob, World, blob, held, put
 
 if TYPE_CHECKING:
@@ -390,8 +391,9 @@ async def test_one_owner_at_a_time(world: World) -> None:
 
 async def test_a_cancelled_resumption_can_be_repeated(world: World) -> None:
     store = await world.make()
+    content = blob((RESTORED + 1) * MIB + 5)  # more than one hop takes
     one = await store.uploads.begin("s")
-    await one.write(LARGE.data)
+    await one.write(content.data)
     await one.close()
     async with trio.open_nursery() as nursery:
         with held(store, "read"):
@@ -399,8 +401,8 @@ async def test_a_cancelled_resumption_can_be_repeated(world: World) -> None:
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     one = await store.uploads.resume("s")
-    await one.finish(LARGE.digest)
-    assert read(store, LARGE) == LARGE.data
+    await one.finish(content.digest)
+    assert read(store, content) == content.data
 
 
 async def test_dropping(world: World) -> None:
