@@ -32,6 +32,8 @@ class RegistrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     default_upstream: str = "docker.io"
     allowed_hosts: tuple[str, ...] = ()
     """More ``Host`` names than localhost, loopback addresses and the listening address."""
+    insecure: bool = False
+    """Listen beyond loopback though clients aren't authenticated (a trusted network)."""
     manifest_bytes: int = 4 * MIB
     first_byte_timeout: float = 20.0
     limits: ServerLimits = ServerLimits()
@@ -134,30 +136,6 @@ class TransferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     uploads: int = 64
 
 
-class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that ``remora node`` can be told."""
-
-    name: str = ""
-    """Empty: the host's name."""
-    state: str = "/var/lib/remora"
-    tracker: str = ""
-    """``ws://host:5010``, empty for none."""
-    host: tuple[str, ...] = ()
-    """OCI layout directories to serve as hosted repositories."""
-    log_level: str = "info"
-    log_format: str = "auto"
-    """``json``, ``console``, or ``auto``: console on a terminal."""
-    registry: RegistrySettings = RegistrySettings()
-    peer: PeerSettings = PeerSettings()
-    metrics: MetricsSettings = MetricsSettings()
-    store: StoreSettings = StoreSettings()
-    tags: TagSettings = TagSettings()
-    hosting: HostingSettings = HostingSettings()
-    transfer: TransferSettings = TransferSettings()
-    upstreams: dict[str, UpstreamSettings] = {}
-    """Added to the well-known ones; the same name replaces one."""
-
-
 class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may do what with which repositories at the front end. Rules only grant."""
 
@@ -252,6 +230,51 @@ class PluginSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of its entry point."""
     options: tuple[str, ...] = ()
     """Each as ``key=value``; what they are is the part's affair."""
+
+
+class MetadataSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where tags, manifests and leases are kept."""
+
+    url: str = ""
+    """``postgresql://user@host/database``, shared by several front ends; empty: a file in ``state``."""
+
+
+class ExtensionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What other packages add to the front end."""
+
+    without: tuple[str, ...] = ()
+    """Names of installed extensions that are left out."""
+
+
+class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that ``remora node`` can be told."""
+
+    name: str = ""
+    """Empty: the host's name."""
+    state: str = "/var/lib/remora"
+    tracker: str = ""
+    """``ws://host:5010``, empty for none."""
+    host: tuple[str, ...] = ()
+    """OCI layout directories to serve as hosted repositories."""
+    log_level: str = "info"
+    log_format: str = "auto"
+    """``json``, ``console``, or ``auto``: console on a terminal."""
+    registry: RegistrySettings = RegistrySettings()
+    peer: PeerSettings = PeerSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    store: StoreSettings = StoreSettings()
+    tags: TagSettings = TagSettings()
+    hosting: HostingSettings = HostingSettings()
+    metadata: MetadataSettings = MetadataSettings()
+    auth: AuthSettings = AuthSettings()
+    tls: TlsSettings = TlsSettings()
+    """Of the registry's port."""
+    notifications: NotificationSettings = NotificationSettings()
+    extensions: ExtensionSettings = ExtensionSettings()
+    scrub: ScrubSettings = ScrubSettings()
+    transfer: TransferSettings = TransferSettings()
+    upstreams: dict[str, UpstreamSettings] = {}
+    """Added to the well-known ones; the same name replaces one."""
 
 
 WELL_KNOWN: dict[str, UpstreamSettings] = {

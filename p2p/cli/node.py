@@ -39,6 +39,8 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
         ("peer", ("peer", "static")),
         ("metrics_listen", ("metrics", "listen")),
         ("hosted", ("hosting", "repositories")),
+        ("metadata", ("metadata", "url")),
+        ("htpasswd", ("auth", "htpasswd")),
     ):
         value = flags.get(flag)
         if value is None or value in ((), False):
@@ -70,6 +72,8 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
 @click.option(
     "--hosted", metavar="GLOB", multiple=True, help="Repositories that can be pushed here; repeatable."
 )
+@click.option("--metadata", metavar="URL", help="A shared PostgreSQL database, postgresql://…")
+@click.option("--htpasswd", metavar="FILE", help="Users and bcrypt passwords of the registry's clients.")
 @click.option("--upstream", metavar="NAME=URL", multiple=True, help="An upstream registry; repeatable.")
 @click.option("--default-upstream", metavar="NAME", help="The upstream of names that don't say one.")
 @click.option("--insecure", is_flag=True, help="Listen for peers beyond loopback without authentication.")

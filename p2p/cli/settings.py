@@ -9,6 +9,7 @@ variable is ``REMORA_`` and the key path in capitals, with two underscores betwe
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -26,7 +27,7 @@ DEFAULT_FILE: Final = Path("/etc/remora/node.toml")
 DEFAULT_STATE: Final = Path("/var/lib/remora")
 PREFIX: Final = "REMORA_"
 _OTHER: Final = frozenset({"REMORA_CONFIG"})
-_SECRETS: Final = frozenset({"password"})
+_SECRETS: Final = frozenset({"password", "secret"})
 
 Table = dict[str, Any]
 
@@ -143,8 +144,15 @@ def effective(settings: NodeSettings) -> Table:
     """Give all settings as a table, well-known upstreams included, secrets masked."""
     table: Table = msgspec.to_builtins(settings)
     table["upstreams"] = merge(msgspec.to_builtins(WELL_KNOWN), table["upstreams"])
-    for upstream in table["upstreams"].values():
-        for secret in _SECRETS:
-            if upstream[secret]:
-                upstream[secret] = "********"
+    _mask(table)
     return table
+
+
+def _mask(table: Table) -> None:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _mask(value)
+        elif key in _SECRETS and value:
+            table[key] = "********"
+        elif key == "url" and isinstance(value, str) and "@" in value:
+            table[key] = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:********@", value)

@@ -26,15 +26,19 @@ DURATIONS: Final = frozenset(
         "first_byte_timeout",
         "connect_timeout",
         "read_timeout",
-        "max_age",
         "stale_if_error",
         "grace",
         "upload_expiry",
         "unreferenced_grace",
         "collect_interval",
+        "max_age",
+        "backoff",
+        "backoff_limit",
+        "timeout",
+        "period",
     }
 )
-SHARES: Final = frozenset({"minimum_free", "high_water", "low_water"})
+SHARES: Final = frozenset({"minimum_free", "high_water", "low_water", "share"})
 
 Path = tuple[str, ...]
 StructType = type[msgspec.Struct]

@@ -29,6 +29,7 @@ class Request:
     """One request. ``path`` is the raw path, percent-encoding untouched; ``query`` likewise.
 
     ``headers`` have lower-case names, in order of arrival. ``peer`` is the client's address as text.
+    ``principal``: who the client has proven to be, empty where nobody asked.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Request:
     body: RequestBody
     peer: str = ""
     scheme: str = "http"
+    principal: str = ""
 
     def header(self, name: bytes) -> str | None:
         """Value of the first header of this (lower-case) name, latin-1, or None."""

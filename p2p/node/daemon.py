@@ -12,7 +12,7 @@ import socket
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,10 @@ import trio
 from p2p import __version__
 from p2p.config import WELL_KNOWN
 from p2p.core.oci.digest import Digest
-from p2p.core.oci.error import RegistryError
-from p2p.core.oci.reference import Repository
 from p2p.core.swarm.reputation import Reputation
 from p2p.core.swarm.settings import SwarmSettings
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding
-from p2p.core.wire.peer import FindReference, FoundReference, PeerHello
-from p2p.discovery.api import KnownReference
+from p2p.core.wire.peer import PeerHello
 from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import Identity, TrackerClient
@@ -39,17 +36,17 @@ from p2p.net.listeners import open_listeners
 from p2p.net.server import serve
 from p2p.node.admin import RequestReport, Status, SwarmStatus, admin_handler
 from p2p.node.exposure import advertised, check_peer_address
+from p2p.node.front_end import FrontEndParts, check_front_end, open_front_end
 from p2p.node.health import health_handler
 from p2p.node.identity import node_id
 from p2p.node.logs import configure
 from p2p.node.metrics import Metrics, Readings
 from p2p.node.prefetch import Prefetcher
+from p2p.node.references import PeerReferences
 from p2p.origin.factory import open_origins
-from p2p.registry.app import Registry
 from p2p.registry.hosted import host_layouts
-from p2p.registry.hosting import HostedRepositories
-from p2p.registry.upstreams import OWN
 from p2p.store.disk import DiskStore
+from p2p.store.scrubber import Scrubber
 from p2p.store.verify import LinkHasher
 from p2p.transfer.buffers import BufferPool
 from p2p.transfer.engine import Engine
@@ -67,6 +64,8 @@ if TYPE_CHECKING:
     from p2p.metadata.sql import SqlMetadata
     from p2p.net.listeners import Listener
     from p2p.net.server import Server
+    from p2p.node.front_end import FrontEnd
+    from p2p.registry.app import Registry
     from p2p.registry.hosted import Hosted
 
 log = structlog.get_logger(__name__)
@@ -99,6 +98,7 @@ async def run_node(settings: NodeSettings, *, ready: Callable[[ReadyInfo], None]
     # calls; by default each may wait 5 ms for it, several times for every chunk.
     sys.setswitchinterval(SWITCH_SECONDS)
     check_peer_address(settings.peer)
+    check_front_end(settings)
     failure: BaseException | None = None
     try:
         async with AsyncExitStack() as stack:
@@ -141,7 +141,7 @@ class _Node:
         self.metadata = metadata
         self.listeners = listeners
         self.started = trio.current_time()
-        rng = random.SystemRandom()
+        rng = self.rng = random.SystemRandom()
         upstreams = {**WELL_KNOWN, **settings.upstreams}
         self.origins = open_origins(upstreams, user_agent=f"remora/{__version__}")
         stack.push_async_callback(self.origins.aclose)
@@ -152,10 +152,12 @@ class _Node:
             if settings.tracker
             else None
         )
+        references = PeerReferences(metadata, self.static, lambda: self.links)
         self.routes = Routes(
-            identity.node, static=self.static, tracker=self.tracker, rng=rng, ask_peers=self._ask_peers
+            identity.node, static=self.static, tracker=self.tracker, rng=rng, ask_peers=references.ask
         )
         self.holdings = Holdings(store)
+        self.scrubber = Scrubber(store, settings.scrub)
         self.buffers = BufferPool(settings.transfer.memory)
         reputation = Reputation()
         self.links = Links(
@@ -163,7 +165,7 @@ class _Node:
             self.holdings,
             reputation,
             met=self.static.add_known,
-            find=self._find_reference,
+            find=references.answer,
         )
         client = PeerClient()
         stack.callback(client.close)
@@ -210,7 +212,7 @@ class _Node:
 
         store = await DiskStore.load(state, settings.store, hasher=hasher, withdraw=withdraw)
         stack.callback(store.close)
-        metadata = await stack.enter_async_context(open_metadata(state))
+        metadata = await stack.enter_async_context(open_metadata(state, settings.metadata.url))
         listeners: dict[str, Sequence[Listener]] = {}
         for role, address in (
             ("registry", settings.registry.listen),
@@ -241,35 +243,36 @@ class _Node:
                     metadata=self.metadata,
                     pin=self.store.pin,
                 )
-                await self._serve(core, hosted, stop, ready)
+                await self._open(core, hosted, stop, ready)
                 core.cancel_scope.cancel()
         finally:
             stop.set()
 
-    async def _serve(
+    async def _open(
         self, core: trio.Nursery, hosted: Hosted, stop: trio.Event, ready: Callable[[ReadyInfo], None]
     ) -> None:
-        hosting = HostedRepositories(
-            settings=self.settings.hosting,
-            manifest_bytes=self.settings.registry.manifest_bytes,
-            hosting=self.metadata,
-            uploads=self.store.uploads,
-            content=self.store,
-            announce=self._announce,
-        )
-        await core.start(hosting.run)
-        registry = Registry(
-            settings=self.settings.registry,
-            tags=self.settings.tags,
+        parts = FrontEndParts(
             upstreams=self.upstreams,
             transfer=self.engine,
             store=self.store,
             metadata=self.metadata,
             origins=self.origins,
             references=self.routes,
-            hosted=hosted,
-            hosting=hosting,
+            layouts=hosted,
+            announce=self._announce,
+            node=self.identity.name,
+            rng=self.rng,
         )
+        await core.start(self.scrubber.run)
+        async with open_front_end(self.settings, parts) as front_end:
+            await front_end.start(core)
+            await self._serve(core, front_end, stop, ready)
+            await front_end.notifications.stop()
+
+    async def _serve(
+        self, core: trio.Nursery, front_end: FrontEnd, stop: trio.Event, ready: Callable[[ReadyInfo], None]
+    ) -> None:
+        registry = front_end.registry
         self.prefetcher = Prefetcher(
             upstreams=registry.upstreams,
             puller=registry.puller,
@@ -294,7 +297,10 @@ class _Node:
         servers: list[Server] = []
         async with trio.open_nursery() as serving:
             for role, handler in handlers.items():
-                server = await serving.start(serve, handler, self.listeners[role], limits.get(role))
+                tls = front_end.tls if role == "registry" else None
+                server = await serving.start(
+                    partial(serve, handler, self.listeners[role], limits.get(role), tls=tls)
+                )
                 servers.append(server)
             gc.collect()
             gc.freeze()  # what start-up made stays: no collection need look at it again
@@ -315,25 +321,6 @@ class _Node:
     def _intent(self, message: Intent | IntentCancel) -> None:
         if self.prefetcher is not None:
             self.prefetcher.take(message)
-
-    async def _ask_peers(self, repository: str, reference: str) -> KnownReference | None:
-        found = await self.links.find_reference(self.static.configured(), repository, reference)
-        if found is None:
-            return None
-        return KnownReference(Digest.parse(found.digest), found.media_type, found.size, found.age)
-
-    async def _find_reference(self, message: FindReference) -> FoundReference:
-        """Answer a peer that asks what a tag pointed to when this node saw it last."""
-        try:
-            repository = Repository.parse(message.repository)
-        except RegistryError:
-            return FoundReference(message.request)
-        row = None if repository.registry in OWN else await self.metadata.tag(repository, message.reference)
-        if row is None:
-            return FoundReference(message.request)
-        age = max(0.0, (datetime.now(UTC) - row.confirmed_at).total_seconds())
-        target = row.target
-        return FoundReference(message.request, str(target.digest), target.media_type, target.size, age)
 
     def _ways(self) -> dict[str, bool]:
         ways = {"static": self.static.available}

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from p2p.metadata.api import LinkRecords
+from p2p.metadata.hosting import Hosting
 from p2p.origin.api import Origin
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class OwnedContent(Protocol):
     async def remove(self, digest: Digest) -> None:
         """Delete it if it is there; open readers keep their bytes."""
         ...
+
+
+class HostingMetadata(Hosting, LinkRecords, Protocol):
+    """What hosted repositories need of metadata."""
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 import structlog
@@ -22,8 +23,10 @@ from p2p.core.oci.route import (
     parse_route,
 )
 from p2p.errors import RemoraError
+from p2p.net.message import Response
 from p2p.registry.access import Access
 from p2p.registry.api import RequestStatistics
+from p2p.registry.auth.api import ANONYMOUS, Action
 from p2p.registry.blobs import Blobs
 from p2p.registry.lists import Lists
 from p2p.registry.manifests import Manifests
@@ -38,8 +41,11 @@ if TYPE_CHECKING:
     from p2p.config import RegistrySettings, TagSettings, UpstreamSettings
     from p2p.discovery.api import References
     from p2p.metadata.api import Metadata
-    from p2p.net.message import Request, Response
+    from p2p.net.message import Request
     from p2p.registry.api import OriginLookup
+    from p2p.registry.auth.api import Principal
+    from p2p.registry.auth.guard import Guard
+    from p2p.registry.extension import Extensions
     from p2p.registry.hosted import Hosted
     from p2p.registry.hosting import HostedRepositories
     from p2p.store.api import Store
@@ -64,16 +70,14 @@ _NAMES: Final[Mapping[type[Route], str]] = {
 _UNKNOWN: Final[Mapping[type[Route], str]] = {BlobRoute: "BLOB_UNKNOWN", ManifestRoute: "MANIFEST_UNKNOWN"}
 """Code of what an upstream does not have, by route; NAME_UNKNOWN elsewhere."""
 
-_EXTENSIONS: Final = {
-    "extensions": [
-        {
-            "name": "_oci",
-            "description": "Discovery of extensions",
-            "url": "https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md",
-            "endpoints": ["_oci/ext/discover"],
-        }
-    ]
-}
+_EXTENSIONS: Final = (
+    {
+        "name": "_oci",
+        "description": "Discovery of extensions",
+        "url": "https://github.com/opencontainers/distribution-spec/blob/main/extensions/_oci.md",
+        "endpoints": ["_oci/ext/discover"],
+    },
+)
 
 
 class Registry:
@@ -96,10 +100,14 @@ class Registry:
         references: References,
         hosted: Hosted,
         hosting: HostedRepositories,
+        guard: Guard | None = None,
+        extensions: Extensions | None = None,
         statistics: RequestStatistics | None = None,
     ) -> None:
         self.statistics = RequestStatistics() if statistics is None else statistics
         self._hosting = hosting
+        self._guard = guard
+        self._extensions = extensions
         self.upstreams = Upstreams(upstreams, settings.default_upstream, hosted.names, hosting.policy.hosted)
         access = Access(metadata=metadata, origins=origins, references=references, settings=tags)
         resolver = TagResolver(metadata=metadata, origins=origins, references=references, settings=tags)
@@ -143,24 +151,31 @@ class Registry:
         return response
 
     async def _answer(self, request: Request, route: Route) -> Response:
+        principal = ANONYMOUS
+        if self._guard is not None:
+            # Before anything is looked up, so that no refusal tells what is here.
+            admitted = await self._guard.admit(request, route)
+            if isinstance(admitted, Response):
+                return admitted
+            principal = admitted
+            request = replace(request, principal=principal.name)
         if isinstance(route, VersionRoute):
             return json_response(200, {})
         if isinstance(route, CatalogRoute):
             return await self._lists.catalog(route.n, route.last)
         if isinstance(route, ExtensionRoute):
-            return _extension(request, route)
+            return await self._extension(request, route, principal)
         self._hosting.policy.admit(route.name)
         choice = self.upstreams.choose(route.name, route.namespace)
         if request.method not in _READ or isinstance(route, UploadsRoute | UploadRoute):
-            return await self._hosting.handle(request, choice, route, self.upstreams)
+            return await self._hosting.handle(request, choice, route, self.upstreams, principal)
         match route:
             case BlobRoute():
                 response = await self._blobs.answer(request, choice, route.digest)
-                if request.method == "HEAD":
-                    await self._hosting.asked_for(choice, route)
-                return response
+                return await self._hosting.read(request, choice, response)
             case ManifestRoute():
-                return await self._manifests.answer(request, choice, tag=route.tag, digest=route.digest)
+                response = await self._manifests.answer(request, choice, tag=route.tag, digest=route.digest)
+                return await self._hosting.read(request, choice, response)
             case TagsRoute():
                 return await self._lists.tags(choice, route.n, route.last)
             case ReferrersRoute():
@@ -168,14 +183,21 @@ class Registry:
             case _:
                 assert_never(route)
 
+    async def _extension(self, request: Request, route: ExtensionRoute, principal: Principal) -> Response:
+        asked = (route.name, route.extension, route.component, route.module, route.rest)
+        if asked == (None, "_oci", "ext", "discover", ""):
+            if request.method not in _READ:
+                raise _unsupported(request, route)
+            more = [] if self._extensions is None else self._extensions.discovery
+            return json_response(200, {"extensions": [*_EXTENSIONS, *more]})
+        if self._extensions is None:
+            raise RegistryError("UNSUPPORTED", "there is no such extension here", status=404)
+        guard = self._guard
 
-def _extension(request: Request, route: ExtensionRoute) -> Response:
-    wanted = (route.name, route.extension, route.component, route.module, route.rest)
-    if wanted != (None, "_oci", "ext", "discover", ""):
-        raise RegistryError("UNSUPPORTED", "there is no such extension here", status=404)
-    if request.method not in _READ:
-        raise _unsupported(request, route)
-    return json_response(200, _EXTENSIONS)
+        def may_pull(name: str) -> bool:
+            return guard is None or guard.may(principal, name, Action.PULL)
+
+        return await self._extensions.answer(request, route, may_pull)
 
 
 def _unsupported(request: Request, route: Route) -> RegistryError:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.route import BlobRoute, ManifestRoute, UploadRoute, UploadsRoute
-from p2p.notifications.api import Silence
+from p2p.notifications.api import Silence, What
+from p2p.registry.auth.api import ANONYMOUS, Action
+from p2p.registry.auth.scope import mount_source
 from p2p.registry.intake import Intake
 from p2p.registry.policy import Policy
 from p2p.registry.push import Pushes
@@ -23,10 +26,11 @@ if TYPE_CHECKING:
     from p2p.config import HostingSettings
     from p2p.core.oci.route import Route
     from p2p.core.wire.common import Holding
-    from p2p.metadata.hosting import Hosting
     from p2p.net.message import Request, Response
     from p2p.notifications.api import Notifier
-    from p2p.registry.api import OwnedContent
+    from p2p.registry.api import HostingMetadata, OwnedContent
+    from p2p.registry.auth.api import Principal
+    from p2p.registry.auth.guard import Guard
     from p2p.registry.upstreams import Choice, Upstreams
     from p2p.store.api import Uploads
 
@@ -39,21 +43,23 @@ class HostedRepositories:
         *,
         settings: HostingSettings,
         manifest_bytes: int,
-        hosting: Hosting,
+        hosting: HostingMetadata,
         uploads: Uploads,
         content: OwnedContent,
         announce: Callable[[Holding], None],
         notifier: Notifier | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.policy = Policy(settings)
         self.records = hosting
+        self._guard = guard
         self._settings = settings
         self._grace = timedelta(seconds=settings.unreferenced_grace)
         self.intake = Intake(
             content=content, hosting=hosting, grace=settings.unreferenced_grace, announce=announce
         )
         self._sessions = Sessions(records=hosting, uploads=uploads, expiry=settings.upload_expiry)
-        teller = Teller(Silence() if notifier is None else notifier)
+        teller = self._teller = Teller(Silence() if notifier is None else notifier)
         self._uploads = UploadEndpoints(
             sessions=self._sessions,
             records=hosting,
@@ -77,7 +83,14 @@ class HostedRepositories:
             await nursery.start(self.intake.run, self._settings.collect_interval)
             task_status.started()
 
-    async def handle(self, request: Request, choice: Choice, route: Route, upstreams: Upstreams) -> Response:
+    async def handle(
+        self,
+        request: Request,
+        choice: Choice,
+        route: Route,
+        upstreams: Upstreams,
+        principal: Principal = ANONYMOUS,
+    ) -> Response:
         """Answer one request that writes. Raises RemoraError."""
         if not choice.pushable:
             raise RegistryError(
@@ -88,10 +101,9 @@ class HostedRepositories:
             )
         match route:
             case UploadsRoute():
-                source = None if route.source is None else upstreams.choose(route.source)
-                if source is not None and not source.pushable:
-                    source = None  # its blobs are nobody's here: an ordinary upload follows
-                anywhere = route.mount is not None and route.source is None
+                source = self._source(route, upstreams, principal)
+                # From anywhere only where everybody may read everything: else it would tell what is there.
+                anywhere = route.source is None and self._guard is None
                 return await self._uploads.begin(request, choice, route, source=source, anywhere=anywhere)
             case UploadRoute() if request.method == "PATCH":
                 return await self._uploads.send(request, choice, route)
@@ -110,7 +122,28 @@ class HostedRepositories:
             case _:
                 raise AssertionError(f"{route} does not write")
 
-    async def asked_for(self, choice: Choice, route: BlobRoute) -> None:
-        """A client was told that a blob exists: it may refer to it soon, without sending it again."""
-        if choice.pushable:
-            await self.records.hold(choice.repository, route.digest, lease=datetime.now(UTC) + self._grace)
+    def _source(self, route: UploadsRoute, upstreams: Upstreams, principal: Principal) -> Choice | None:
+        """Where to mount from: nowhere where it can't be, and an ordinary upload follows."""
+        name = mount_source(route)
+        if name is None or route.source is None:
+            return None
+        if self._guard is not None and not self._guard.may(principal, name, Action.PULL):
+            return None
+        source = upstreams.choose(route.source, route.namespace)
+        return source if source.pushable else None
+
+    async def read(self, request: Request, choice: Choice, response: Response) -> Response:
+        """Take note of a blob or manifest that was read, or asked for, and pass the answer on.
+
+        A client that was told that something exists may refer to it soon, without sending it again.
+        """
+        found = next((v for k, v in response.headers if k == b"Docker-Content-Digest"), None)
+        if not choice.pushable or found is None or response.status not in (200, 206):
+            return response
+        digest = Digest.parse(found.decode("ascii"))
+        if request.method == "HEAD":
+            await self.records.hold(choice.repository, digest, lease=datetime.now(UTC) + self._grace)
+        else:
+            known = await self.records.describe(choice.repository, digest)
+            await self._teller.tell(request, What.PULL, choice, known)
+        return response

@@ -44,6 +44,7 @@ class Teller:
                     datetime.now(UTC),
                     tags=tags,
                     source=source,
+                    actor=request.principal,
                     client=request.peer,
                     user_agent=agent[:MOST_AGENT],
                 )

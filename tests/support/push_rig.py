@@ -20,6 +20,7 @@ from p2p.metadata.hosting import HOSTED
 from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.net.errors import BodyLostError, BodyTooLargeError
 from p2p.net.message import Request, Response
+from p2p.notifications.api import What
 from p2p.registry.app import Registry
 from p2p.registry.hosted import Hosted
 from p2p.registry.hosting import HostedRepositories
@@ -103,9 +104,11 @@ class Ears:
 
     def __init__(self) -> None:
         self.heard: list[Happening] = []
+        self.pulls: list[Happening] = []
 
     async def tell(self, happenings: Sequence[Happening]) -> None:
-        self.heard += happenings
+        for one in happenings:
+            (self.pulls if one.what is What.PULL else self.heard).append(one)
 
 
 @dataclass

@@ -30,6 +30,7 @@ async def test_an_image_comes_back_byte_for_byte() -> None:
         assert header(got, "docker-content-digest") == str(digest)
         assert (await push.pull(f"{MANIFESTS}/{reference}"))[1] == data
     assert push.ears.heard[-1].tags == ("1.0",)
+    assert {one.target.digest for one in push.ears.pulls if one.target is not None} == {digest}
 
 
 async def test_tags_in_the_query_and_sha512() -> None:

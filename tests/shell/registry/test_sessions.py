@@ -128,7 +128,7 @@ async def test_idle_ones_are_closed_and_go_on(desk: Desk, monkeypatch: pytest.Mo
     await write(sessions, session, b"one")
     async with trio.open_nursery() as nursery:
         await nursery.start(sessions.run)
-        await until(lambda: not sessions._live)
+        await until(lambda: not sessions._live and not sessions._in_use)
         assert await write(sessions, session, b"two") == 6
         nursery.cancel_scope.cancel()
     desk.store.close()

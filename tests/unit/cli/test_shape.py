@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from p2p.cli.shape import DURATIONS, SHARES, SIZES, dotted, fields, fit, fit_text, is_struct
-from p2p.config import AuthSettings, NodeSettings, UpstreamSettings
+from p2p.config import AuthSettings, NodeSettings, SinkSettings, UpstreamSettings
 from p2p.errors import ConfigError
 
 
@@ -17,7 +17,7 @@ def all_fields(struct: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def test_every_float_has_a_unit() -> None:
-    known = {**all_fields(NodeSettings), **fields(UpstreamSettings)}
+    known = {**all_fields(NodeSettings), **fields(UpstreamSettings), **fields(SinkSettings)}
     floats = {name for name, kind in known.items() if kind is float}
     assert floats == DURATIONS | SHARES
     assert {name for name in known if name in SIZES} == SIZES

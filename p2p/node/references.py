@@ -1,0 +1,50 @@
+"""What nodes tell each other of tags: asked when an origin can't answer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from p2p.core.oci.digest import Digest
+from p2p.core.oci.error import RegistryError
+from p2p.core.oci.reference import Repository
+from p2p.core.wire.peer import FoundReference
+from p2p.discovery.api import KnownReference
+from p2p.registry.upstreams import OWN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2p.core.wire.peer import FindReference
+    from p2p.discovery.static import StaticPeers
+    from p2p.metadata.api import TagRecords
+    from p2p.transfer.links import Links
+
+
+class PeerReferences:
+    """Asks peers, and answers them. ``links`` gives the links, which are made after this."""
+
+    def __init__(self, metadata: TagRecords, static: StaticPeers, links: Callable[[], Links]) -> None:
+        self._metadata = metadata
+        self._static = static
+        self._links = links
+
+    async def ask(self, repository: str, reference: str) -> KnownReference | None:
+        """Ask the configured peers what a tag pointed to when they saw it last."""
+        found = await self._links().find_reference(self._static.configured(), repository, reference)
+        if found is None:
+            return None
+        return KnownReference(Digest.parse(found.digest), found.media_type, found.size, found.age)
+
+    async def answer(self, message: FindReference) -> FoundReference:
+        """Tell a peer what a tag pointed to when this node saw it last; what is hosted here is not told."""
+        try:
+            repository = Repository.parse(message.repository)
+        except RegistryError:
+            return FoundReference(message.request)
+        row = None if repository.registry in OWN else await self._metadata.tag(repository, message.reference)
+        if row is None:
+            return FoundReference(message.request)
+        age = max(0.0, (datetime.now(UTC) - row.confirmed_at).total_seconds())
+        target = row.target
+        return FoundReference(message.request, str(target.digest), target.media_type, target.size, age)

@@ -1,0 +1,161 @@
+"""The front end as the daemon makes it: real metadata, real queue, real guard, the search extension."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import bcrypt
+import pytest
+import trio
+
+from p2p.config import (
+    AuthSettings,
+    HostingSettings,
+    NodeSettings,
+    RegistrySettings,
+    RuleSettings,
+    StoreSettings,
+)
+from p2p.core.oci.digest import Digest
+from p2p.errors import ConfigError
+from p2p.metadata.sql import open_metadata
+from p2p.net.message import Content, Request, Response
+from p2p.node.front_end import FrontEnd, FrontEndParts, check_front_end, open_front_end
+from p2p.registry.hosted import Hosted
+from p2p.store.disk import DiskStore
+from tests.support.push_rig import EMPTY, Bytes, StoreTransfer, descriptor
+from tests.support.registry_rig import CONFIG, UPSTREAMS, MemoryOrigin, MemoryOrigins, MemoryReferences
+from tests.support.store_rig import HASHER
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+ALICE = "Basic YWxpY2U6c2VjcmV0"  # alice:secret
+
+
+@asynccontextmanager
+async def front_end(state: Path, **more: Any) -> AsyncIterator[FrontEnd]:
+    settings = NodeSettings(
+        state=str(state),
+        registry=RegistrySettings(default_upstream="test"),
+        hosting=HostingSettings(repositories=("team/**",)),
+        **more,
+    )
+    store = await DiskStore.load(state, StoreSettings(minimum_free=0), hasher=HASHER, withdraw=lambda _: None)
+    origins = MemoryOrigins(MemoryOrigin("test"))
+    async with open_metadata(state) as metadata, trio.open_nursery() as nursery:
+        parts = FrontEndParts(
+            upstreams=UPSTREAMS,
+            transfer=StoreTransfer(origins, store),  # type: ignore[arg-type]
+            store=store,
+            metadata=metadata,
+            origins=origins,
+            references=MemoryReferences(),
+            layouts=Hosted(),
+            announce=lambda _: None,
+            node="n1",
+            rng=random.Random(1),
+        )
+        async with open_front_end(settings, parts) as made:
+            await made.start(nursery)
+            yield made
+            await made.notifications.stop()
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
+async def ask(
+    made: FrontEnd, method: str, path: str, query: str = "", body: bytes = b"", **headers: str
+) -> Response:
+    pairs = tuple((k.replace("_", "-").encode(), v.encode()) for k, v in headers.items())
+    return await made.registry.handle(Request(method, path, query, pairs, Bytes(body), peer="127.0.0.1:9"))
+
+
+async def push(made: FrontEnd, name: str = "team/app", **headers: str) -> None:
+    digest = Digest.of(EMPTY)
+    response = await ask(made, "POST", f"/v2/{name}/blobs/uploads/", f"digest={digest}", EMPTY, **headers)
+    assert response.status == 201, response
+    document = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor(CONFIG, digest, EMPTY),
+        "layers": [],
+    }
+    data = json.dumps(document).encode()
+    response = await ask(
+        made, "PUT", f"/v2/{name}/manifests/1", "", data, content_type=document["mediaType"], **headers
+    )
+    assert response.status == 201, response
+
+
+def json_of(response: Response) -> Any:
+    assert isinstance(response.body, Content)
+    return json.loads(response.body.data)
+
+
+async def test_what_is_pushed_is_found(tmp_path: Path) -> None:
+    async with front_end(tmp_path) as made:
+        await push(made)
+        found = json_of(await ask(made, "GET", "/v2/_oci/ext/discover"))
+        assert {one["name"] for one in found["extensions"]} == {"_oci", "_remora"}
+        with trio.fail_after(5):
+            while True:
+                answer = await ask(made, "GET", "/v2/_remora/search/images", "q=team")
+                if answer.status == 200 and json_of(answer)["results"]:
+                    break
+                await trio.sleep(0.01)
+        assert json_of(answer)["results"][0]["repository"] == "team/app"
+        assert (await ask(made, "GET", "/v2/_other/x")).status == 404
+
+
+async def test_an_extension_taken_away_is_not_missed(tmp_path: Path) -> None:
+    from p2p.config import ExtensionSettings
+
+    async with front_end(tmp_path, extensions=ExtensionSettings(without=("search",))) as made:
+        await push(made)
+        found = json_of(await ask(made, "GET", "/v2/_oci/ext/discover"))
+        assert [one["name"] for one in found["extensions"]] == ["_oci"]
+        assert (await ask(made, "GET", "/v2/_remora/search/images", "q=x")).status == 404
+
+
+async def test_who_may_do_what(tmp_path: Path) -> None:
+    passwords = tmp_path / "htpasswd"
+    passwords.write_bytes(b"alice:" + bcrypt.hashpw(b"secret", bcrypt.gensalt(4)) + b"\n")
+    rules = (
+        RuleSettings(repositories=("team/**",), subjects=("alice",), actions=("pull", "push", "delete")),
+        RuleSettings(repositories=("team/open",), subjects=("anonymous",), actions=("pull",)),
+    )
+    auth = AuthSettings(htpasswd=str(passwords), rules=rules)
+    async with front_end(tmp_path, auth=auth) as made:
+        assert (await ask(made, "POST", "/v2/team/app/blobs/uploads/")).status == 401
+        assert (await ask(made, "GET", "/v2/team/app/manifests/1")).status == 401
+        await push(made, authorization=ALICE)
+        await push(made, "team/open", authorization=ALICE)
+        assert (await ask(made, "GET", "/v2/team/open/manifests/1")).status == 200
+        assert (await ask(made, "GET", "/v2/test/app/manifests/1", authorization=ALICE)).status == 403
+        # A mount from anywhere would tell what others have.
+        mount = await ask(
+            made, "POST", "/v2/team/x/blobs/uploads/", f"mount={Digest.of(EMPTY)}", authorization=ALICE
+        )
+        assert mount.status == 202
+        mount = await ask(
+            made,
+            "POST",
+            "/v2/team/x/blobs/uploads/",
+            f"mount={Digest.of(EMPTY)}&from=team/app",
+            authorization=ALICE,
+        )
+        assert mount.status == 201
+
+
+def test_open_to_all_hosts_needs_a_decision() -> None:
+    registry = RegistrySettings(listen="0.0.0.0:5000")
+    with pytest.raises(ConfigError, match=r"registry\.insecure"):
+        check_front_end(NodeSettings(registry=registry))
+    check_front_end(NodeSettings(registry=RegistrySettings(listen="0.0.0.0:5000", insecure=True)))
+    check_front_end(NodeSettings(registry=registry, auth=AuthSettings(htpasswd="users")))
+    check_front_end(NodeSettings())

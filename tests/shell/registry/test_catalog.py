@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from p2p.core.oci.digest import Digest
+from p2p.core.oci.manifest import OCI_MANIFEST
+from p2p.registry.catalog import HostedCatalog
+from tests.support.push_rig import APP, Push, descriptor
+
+
+async def test_what_was_pushed_is_read_from_the_beginning() -> None:
+    push = Push()
+    for name in ("team/app", "team/b"):
+        await push.image("2", name=name)
+    first = await push.image("1", annotations={"a": "x" * 70_000})
+    await push.image("sig", subject=descriptor(OCI_MANIFEST, first, b"x"))
+    catalog = HostedCatalog(metadata=push.hosting, records=push.hosting, store=push.store)
+
+    assert [each.path for each in await catalog.repositories(9)] == ["team/app", "team/b"]
+    assert [each.path for each in await catalog.repositories(1, "team/app")] == ["team/b"]
+    tags = await catalog.tags(APP, 9)
+    assert [tag for tag, _ in tags] == ["1", "2", "sig"]
+    assert tags[0][1].digest == first
+    assert len(await catalog.referrers(APP, first, 9)) == 1
+    data = await catalog.read(APP, first, 1 << 20)
+    assert data is not None
+    assert Digest.of(data) == first
+
+
+async def test_what_is_not_there_or_not_reached_is_not_read() -> None:
+    push = Push()
+    digest = await push.blob(b"content", "team/b")
+    catalog = HostedCatalog(metadata=push.hosting, records=push.hosting, store=push.store)
+    assert await catalog.read(APP, digest, 100) is None
+    assert await catalog.read(APP, Digest.of(b"none"), 100) is None
+    await push.blob(b"content")
+    assert await catalog.read(APP, digest, 3) is None
+    assert await catalog.read(APP, digest, 100) == b"content"
