@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from p2p.errors import ConfigError
 from p2p.net.tls import TlsFiles
 from p2p.node.exposure import check_registry_address
 from p2p.notifications.service import Notifications, open_notifications
@@ -51,6 +52,12 @@ class FrontEnd:
 
 def check_front_end(settings: NodeSettings) -> None:
     """Refuse what would leave the registry open by mistake: ConfigError."""
+    tls = settings.tls
+    if bool(tls.cert_file) != bool(tls.key_file):
+        missing = "tls.key_file" if tls.cert_file else "tls.cert_file"
+        raise ConfigError(
+            missing, "is missing: a certificate and its key go together", "Set both, or neither"
+        )
     check_registry_address(
         settings.registry.listen,
         authenticated=is_configured(settings.auth),

@@ -11,7 +11,7 @@ from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.route import BlobRoute, ManifestRoute, UploadRoute, UploadsRoute
 from p2p.notifications.api import Silence, What
-from p2p.registry.auth.api import ANONYMOUS, Action
+from p2p.registry.auth.api import ANONYMOUS, CATALOG, Action
 from p2p.registry.auth.scope import mount_source
 from p2p.registry.intake import Intake
 from p2p.registry.policy import Policy
@@ -102,8 +102,10 @@ class HostedRepositories:
         match route:
             case UploadsRoute():
                 source = self._source(route, upstreams, principal)
-                # From anywhere only where everybody may read everything: else it would tell what is there.
-                anywhere = route.source is None and self._guard is None
+                # From anywhere only for who may read everything: else it would tell what others have.
+                anywhere = route.source is None and (
+                    self._guard is None or self._guard.may(principal, CATALOG, Action.PULL)
+                )
                 return await self._uploads.begin(request, choice, route, source=source, anywhere=anywhere)
             case UploadRoute() if request.method == "PATCH":
                 return await self._uploads.send(request, choice, route)

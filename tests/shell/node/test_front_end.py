@@ -18,6 +18,7 @@ from p2p.config import (
     RegistrySettings,
     RuleSettings,
     StoreSettings,
+    TlsSettings,
 )
 from p2p.core.oci.digest import Digest
 from p2p.errors import ConfigError
@@ -159,3 +160,5 @@ def test_open_to_all_hosts_needs_a_decision() -> None:
     check_front_end(NodeSettings(registry=RegistrySettings(listen="0.0.0.0:5000", insecure=True)))
     check_front_end(NodeSettings(registry=registry, auth=AuthSettings(htpasswd="users")))
     check_front_end(NodeSettings())
+    with pytest.raises(ConfigError, match=r"tls\.key_file"):
+        check_front_end(NodeSettings(tls=TlsSettings(cert_file="c")))
