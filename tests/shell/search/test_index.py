@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2p.core.oci.error import RegistryError
@@ -134,6 +134,9 @@ def tables() -> Iterator[sqlite3.Connection]:
 
 
 @settings(max_examples=300)
+@example(text='"( a"')
+@example(text='x"" OR a""')
+@example(text='"a" NEAR( "^ b"')
 @given(text=HOSTILE)
 def test_no_query_fails(tables: sqlite3.Connection, text: str) -> None:
     try:
