@@ -26,6 +26,10 @@ class Database(Protocol):
         """
         ...
 
+    async def collects(self) -> bool:
+        """See ``GarbageRecords.collects``."""
+        ...
+
 
 class ConflictError(Exception):
     """Raised by ``work`` where another transaction came between its steps: it is run again."""

@@ -27,6 +27,10 @@ _QUEUE = schema.gc_queue.c
 class SqlGarbage(Known):
     """``GarbageRecords``."""
 
+    async def collects(self) -> bool:
+        """Whether this front end is the one that reviews and deletes."""
+        return await self._database.collects()
+
     async def due(self, now: datetime, n: int) -> Sequence[Digest]:
         """Give up to ``n`` digests to be reviewed now, the longest overdue first."""
         question = (

@@ -160,6 +160,14 @@ class GarbageStatistics:
 class GarbageRecords(Protocol):
     """The review queue: digests that may have become unreachable."""
 
+    async def collects(self) -> bool:
+        """Whether this front end is the one that reviews and deletes; asked before each round.
+
+        One of those that share a database is, until it is closed or gone. So what ``deleting`` gives is
+        nobody's work in progress: two that delete the same bytes could hit those of a later push.
+        """
+        ...
+
     async def due(self, now: datetime, n: int) -> Sequence[Digest]:
         """Give up to ``n`` digests to be reviewed now, the longest overdue first."""
         ...

@@ -181,6 +181,10 @@ class MemoryHosting(MemoryMetadata):
 
     # ── garbage ─────────────────────────────────────────────────────────────────────────────────────
 
+    async def collects(self) -> bool:
+        """Nobody else does."""
+        return True
+
     async def due(self, now: datetime, n: int) -> Sequence[Digest]:
         """Give up to ``n`` digests to be reviewed now, the longest overdue first."""
         over = [(when, str(digest), digest) for digest, when in self._queue.items() if when <= now]

@@ -35,6 +35,8 @@ _AGAIN: Final = frozenset(
 )
 _UPGRADE_LOCK: Final = 0x52454D4F5241
 """Key of the advisory lock under which tables are made; "REMORA" as a number."""
+_COLLECT_LOCK: Final = _UPGRADE_LOCK + 1
+"""Of the session of the front end that reviews and deletes."""
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ class Shared:
         self._engine = engine
         self._subject = subject
         self._workers = trio.CapacityLimiter(CONNECTIONS)
+        self._collector = trio.CapacityLimiter(1)
+        self._collecting: Connection | None = None
 
     async def do(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
         """Run ``work`` in a worker thread as one transaction, again where another one came between."""
@@ -68,6 +72,42 @@ class Shared:
             return await trio.to_thread.run_sync(transaction, limiter=self._workers)
         except (SQLAlchemyError, ConflictError) as error:
             raise mapped(self._subject, error) from error
+
+    async def collects(self) -> bool:
+        """Whether this is the front end that deletes: it holds a lock as long as its session lives."""
+        try:
+            return await trio.to_thread.run_sync(self._collects, limiter=self._collector)
+        except SQLAlchemyError as error:
+            raise mapped(self._subject, error) from error
+
+    def _collects(self) -> bool:
+        if self._collecting is not None:
+            try:
+                self._collecting.execute(text("SELECT 1"))
+            except SQLAlchemyError:  # the session is gone, and its lock with it: begin anew
+                self._collecting.invalidate()
+                self._collecting.close()
+                self._collecting = None
+            else:
+                return True
+        session: Connection | None = self._engine.connect()
+        assert session is not None
+        session = session.execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            locked = session.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _COLLECT_LOCK})
+            if locked.scalar():
+                self._collecting, session = session, None
+        finally:
+            if session is not None:
+                session.close()
+        return self._collecting is not None
+
+    def close(self) -> None:
+        """Give up the lock and every connection."""
+        if self._collecting is not None:
+            self._collecting.invalidate()  # back in the pool it would keep the lock
+            self._collecting.close()
+        self._engine.dispose()
 
     def _once(self, work: Callable[[Connection], T]) -> T:
         with self._engine.begin() as connection:
@@ -99,11 +139,12 @@ async def open_postgres(url: str) -> AsyncIterator[Shared]:
         engine = await trio.to_thread.run_sync(begin)
     except SQLAlchemyError as error:
         raise mapped(subject, error) from error
+    shared = Shared(engine, subject)
     try:
-        yield Shared(engine, subject)
+        yield shared
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(engine.dispose)
+            await trio.to_thread.run_sync(shared.close)
 
 
 def _target(url: str) -> URL:
@@ -122,7 +163,7 @@ def _engine(target: URL) -> Engine:
     return create_engine(
         target,
         isolation_level="READ COMMITTED",
-        pool_size=CONNECTIONS,
+        pool_size=CONNECTIONS + 1,  # and that of the collector
         max_overflow=0,
         pool_pre_ping=True,
         connect_args={

@@ -51,6 +51,10 @@ class Embedded:
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise mapped(self._subject, error) from error
 
+    async def collects(self) -> bool:
+        """A file has one node: always."""
+        return True
+
     def _set_durable(self, durable: bool) -> None:
         # In WAL mode NORMAL survives the death of the process, FULL a power cut too, at an fsync a commit.
         # The driver's own connection: SQLAlchemy's would begin a transaction, where it can't be changed.

@@ -249,6 +249,22 @@ async def test_a_repository_dropped_under_pushes(metadata: SqlMetadata, second: 
     assert len(await collect(second, T0)) == 40
 
 
+async def test_one_front_end_collects_until_it_is_gone(
+    server: Postgres, metadata: SqlMetadata, url: str, tmp_path: Path
+) -> None:
+    async with open_metadata(tmp_path, url) as first:
+        assert await first.collects()
+        assert await first.collects()
+        assert not await metadata.collects()
+    assert await metadata.collects()
+    async with open_metadata(tmp_path, url) as third:
+        assert not await third.collects()
+        holder = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        assert server.execute(holder, "metadata") == [(True,)]
+        assert await third.collects()
+        assert not await metadata.collects()
+
+
 async def test_more_at_once_than_there_are_connections(metadata: SqlMetadata) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(CONNECTIONS * 5):

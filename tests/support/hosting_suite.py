@@ -415,6 +415,10 @@ class GarbageSuite:
         assert await hosting.due(T0, 1) == [digest("early")]
         assert await hosting.garbage(T0) == GarbageStatistics(3, 2, 0)
 
+    async def test_who_is_alone_collects(self, hosting: Both) -> None:
+        assert await hosting.collects()
+        assert await hosting.collects()
+
     async def test_an_unknown_digest(self, hosting: Both) -> None:
         assert await hosting.claim(digest("none"), T0) is None
         await hosting.collected(digest("none"))
