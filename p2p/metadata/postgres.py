@@ -169,7 +169,8 @@ def _engine(target: URL) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "remora",
-            "options": f"-c lock_timeout={LOCK_MILLISECONDS}",
+            # Those of the URL come after and win.
+            "options": f"-c lock_timeout={LOCK_MILLISECONDS} {target.query.get('options', '')}".strip(),
         },
     )
 

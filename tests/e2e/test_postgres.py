@@ -265,6 +265,13 @@ async def test_one_front_end_collects_until_it_is_gone(
         assert not await metadata.collects()
 
 
+async def test_options_of_the_url_are_kept(url: str) -> None:
+    async with open_postgres(f"{url}?options=-c%20statement_timeout%3D7s") as database:
+        for setting, wanted in (("statement_timeout", "7s"), ("lock_timeout", "20s")):
+            shown = f"SHOW {setting}"
+            assert await database.do(lambda c, shown=shown: c.exec_driver_sql(shown).scalar()) == wanted  # type: ignore[misc]
+
+
 async def test_more_at_once_than_there_are_connections(metadata: SqlMetadata) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(CONNECTIONS * 5):
