@@ -67,7 +67,7 @@ class Blobs:
         if unmodified is not None:
             return unmodified
         stored = self._store.find(digest)
-        if stored is None and choice.hosted:
+        if stored is None and choice.hosted and not choice.pushable:
             raise RegistryError("BLOB_UNKNOWN", f"hosted repository {choice.name} has no {digest} any more")
         size = found.size if stored is None else stored.size
         if size > MAX_BLOB:

@@ -66,7 +66,7 @@ class Manifests:
 
     async def _whole(self, choice: Choice, target: Descriptor) -> Response:
         if self._store.find(target.digest) is None:
-            if choice.hosted:
+            if choice.hosted and not choice.pushable:
                 raise RegistryError(
                     "MANIFEST_UNKNOWN", f"hosted repository {choice.name} has no {target.digest} any more"
                 )
