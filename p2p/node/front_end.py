@@ -116,6 +116,7 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
             announce=parts.announce,
             notifier=notifications.notifier,
             guard=guard,
+            kept=parts.layouts.blobs.__contains__,
         )
         registry = Registry(
             settings=settings.registry,

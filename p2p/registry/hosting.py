@@ -49,6 +49,7 @@ class HostedRepositories:
         announce: Callable[[Holding], None],
         notifier: Notifier | None = None,
         guard: Guard | None = None,
+        kept: Callable[[Digest], bool] = lambda _: False,
     ) -> None:
         self.policy = Policy(settings)
         self.records = hosting
@@ -56,7 +57,7 @@ class HostedRepositories:
         self._settings = settings
         self._grace = timedelta(seconds=settings.unreferenced_grace)
         self.intake = Intake(
-            content=content, hosting=hosting, grace=settings.unreferenced_grace, announce=announce
+            content=content, hosting=hosting, grace=settings.unreferenced_grace, announce=announce, kept=kept
         )
         self._sessions = Sessions(records=hosting, uploads=uploads, expiry=settings.upload_expiry)
         teller = self._teller = Teller(Silence() if notifier is None else notifier)

@@ -38,7 +38,10 @@ _MOST_WAIT: Final = 0.5
 
 
 class Intake:
-    """Puts uploads among the blobs of a repository. ``grace`` in seconds; ``announce`` tells the peers."""
+    """Puts uploads among the blobs of a repository. ``grace`` in seconds; ``announce`` tells the peers.
+
+    ``kept``: bytes that somebody else needs too (a layout's), which a collection leaves where they are.
+    """
 
     def __init__(
         self,
@@ -47,12 +50,14 @@ class Intake:
         hosting: Hosting,
         grace: float,
         announce: Callable[[Holding], None],
+        kept: Callable[[Digest], bool] = lambda _: False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._content = content
         self._hosting = hosting
         self._grace = timedelta(seconds=grace)
         self._announce = announce
+        self._kept = kept
         self._now = now
         self._locks: Locks[Digest] = Locks()
 
@@ -129,7 +134,9 @@ class Intake:
         What is owned and has no bytes here is told in the log: it may be at another front end's, or lost.
         """
         mended = 0
-        for digest in await self._hosting.deleting():
+        # What another front end is deleting is its affair.
+        claimed = await self._hosting.deleting() if await self._hosting.collects() else ()
+        for digest in claimed:
             async with self.alone(digest):
                 await self._delete(digest)
             mended += 1
@@ -150,6 +157,8 @@ class Intake:
         """Review all that is due; gives what went."""
         gone: list[Digest] = []
         at = self._now() if now is None else now
+        if not await self._hosting.collects():
+            return gone
         while due := await self._hosting.due(at, _PAGE):
             for digest in due:
                 async with self.alone(digest):
@@ -159,8 +168,9 @@ class Intake:
         return gone
 
     async def _delete(self, digest: Digest) -> None:
-        await self._content.unpin(digest)
-        await self._content.remove(digest)  # withdraws the announcement first
+        if not self._kept(digest):
+            await self._content.unpin(digest)
+            await self._content.remove(digest)  # withdraws the announcement first
         await self._hosting.collected(digest)
 
     async def garbage(self) -> GarbageStatistics:

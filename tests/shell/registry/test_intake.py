@@ -126,3 +126,20 @@ async def test_evicted_as_it_came_in() -> None:
     with pytest.raises(RegistryError, match="evicted"):
         await push.hosted.intake.take(APP, upload, DIGEST, "application/octet-stream")
     await upload.close()
+
+
+async def test_what_a_layout_has_too_stays() -> None:
+    push = Push()
+    await push.blob(DATA)
+    intake = Intake(
+        content=push.store,
+        hosting=push.hosting,
+        grace=DAY,
+        announce=lambda _: None,
+        kept=lambda digest: digest == DIGEST,
+    )
+    assert await intake.collect(datetime.now(UTC) + timedelta(seconds=2 * DAY)) == [DIGEST]
+    stored = push.store.find(DIGEST)
+    assert stored is not None
+    assert stored.pinned
+    assert (await push("HEAD", f"/v2/{NAME}/blobs/{DIGEST}")).status == 404
