@@ -140,26 +140,43 @@ class Sessions:
         self._live.pop(session, None)
         await self._records.end_upload(session)
 
-    async def expire(self) -> int:
-        """Drop sessions whose time is over; gives how many."""
-        dropped = 0
-        while rows := await self._records.expired_uploads(self._now(), _PAGE):
-            idle = [row for row in rows if row.session not in self._in_use]
-            for row in idle:
-                with self._using(row.session):
-                    await self._drop(row.session)
-                dropped += 1
-            if len(idle) < len(rows):
-                break
-        return dropped
+    async def put_away(self, session: str) -> None:
+        """Close what a request has in hand; whoever goes on with it sees what has become of it."""
+        live = self._live.pop(session, None)
+        if live is not None:
+            await live.upload.close()
 
-    async def _drop(self, session: str) -> None:
+    async def drop(self, session: str) -> None:
+        """Delete what a request has in hand. A crash leaves a row without bytes, which is no upload."""
         live = self._live.pop(session, None)
         if live is not None:
             await live.upload.discard()
         else:
             await self._uploads.drop(session)
         await self._records.end_upload(session)
+
+    async def expire(self) -> int:
+        """Drop sessions whose time is over; gives how many."""
+        dropped = 0
+        while rows := await self._records.expired_uploads(self._now(), _PAGE):
+            idle = 0
+            for row in rows:
+                idle += await self._expired(row.session)
+            dropped += idle
+            if idle < len(rows):
+                break
+        return dropped
+
+    async def _expired(self, session: str) -> bool:
+        if session in self._in_use:
+            return False
+        with self._using(session):
+            # Asked again: while others were dropped, somebody may have gone on with it, or ended it.
+            row = await self._records.upload(session)
+            if row is None or row.expires > self._now():
+                return False
+            await self.drop(session)
+        return True
 
     async def _close_idle(self, before: float, most: int) -> None:
         idle = [session for session in self._live if session not in self._in_use]

@@ -104,9 +104,8 @@ class UploadEndpoints:
         return Response(204, (VERSION,))
 
     async def _cancel(self, choice: Choice, session: str) -> None:
-        async with self._sessions.using(choice.repository, session) as upload:
-            await self._sessions.end(session)
-            await upload.discard()
+        async with self._sessions.using(choice.repository, session):
+            await self._sessions.drop(session)
 
     async def _end(self, request: Request, choice: Choice, session: str, digest: Digest) -> Response:
         async with self._sessions.using(choice.repository, session) as upload:
@@ -117,13 +116,17 @@ class UploadEndpoints:
                 blob = await self._intake.take(choice.repository, upload, digest, GENERIC)
             except VerificationError as error:
                 # Nothing that is there can ever have this digest: begin anew.
-                await self._sessions.end(session)
-                await upload.discard()
+                await self._sessions.drop(session)
                 raise RegistryError(
                     "DIGEST_INVALID",
                     f"the upload's bytes do not have the digest {digest}",
                     {"digest": str(digest)},
                 ) from error
+            except BaseException:
+                # It may have become a blob that is nobody's: then it is no upload any more.
+                with trio.CancelScope(shield=True):
+                    await self._sessions.put_away(session)
+                raise
             await self._sessions.end(session)
         await self._teller.tell(request, What.PUSH, choice, Descriptor(GENERIC, digest, blob.size))
         return _created(choice, digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.reference import Repository
 from p2p.metadata.memory_hosting import MemoryHosting
+from p2p.errors import LocalError
 from p2p.registry.sessions import OPEN, Sessions
 from p2p.store.disk import DiskStore
 from tests.support.http_rig import until
@@ -142,4 +144,50 @@ async def test_no_more_than_some_are_open(desk: Desk, monkeypatch: pytest.Monkey
     for name in names:
         assert await write(sessions, name, b"x") == 1
     await sessions._close_idle(float("inf"), 0)
+    desk.store.close()
+
+
+async def test_what_goes_on_while_others_expire_stays(desk: Desk) -> None:
+    sessions = await desk.open()
+    names = []
+    for _ in range(3):
+        names.append(await sessions.begin(APP, "sha256"))
+        desk.now += timedelta(seconds=1)
+    old, extended, busy = names
+    desk.now += timedelta(seconds=200)
+    end_upload = desk.records.end_upload
+    async with AsyncExitStack() as hands:
+
+        async def meanwhile(session: str) -> bool:
+            assert session == old
+            assert await write(sessions, extended, b"more") == 4
+            await sessions.extend(extended)
+            upload = await hands.enter_async_context(sessions.using(APP, busy))
+            await upload.write(b"more")
+            return await end_upload(session)
+
+        desk.records.end_upload = meanwhile  # type: ignore[method-assign]
+        assert await sessions.expire() == 1
+    for name in (extended, busy):
+        assert await write(sessions, name, b"!") == 5
+    await sessions._close_idle(float("inf"), OPEN)
+    desk.store.close()
+
+
+async def test_the_database_fails_as_one_is_dropped(desk: Desk) -> None:
+    sessions = await desk.open()
+    session = await sessions.begin(APP, "sha256")
+    end_upload = desk.records.end_upload
+
+    async def fail(_: str) -> bool:
+        raise LocalError("metadata", "is locked", "Wait")
+
+    desk.records.end_upload = fail  # type: ignore[method-assign]
+    with pytest.raises(LocalError):
+        async with sessions.using(APP, session):
+            await sessions.drop(session)
+    desk.records.end_upload = end_upload  # type: ignore[method-assign]
+    desk.now += timedelta(seconds=200)
+    assert await sessions.expire() == 1
+    assert not desk.store.uploads.sessions()
     desk.store.close()

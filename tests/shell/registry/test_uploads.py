@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from p2p.core.oci.digest import Digest
+from p2p.errors import LocalError
 from p2p.notifications.api import What
 from tests.support.push_rig import NAME, Bytes, Push, sha512
 from tests.support.registry_rig import errors, header
@@ -240,3 +241,44 @@ def test_any_chunks_give_the_same_blob(cuts: list[int]) -> None:
         assert await push.pull(blob_path(Digest.of(DATA))) == (200, DATA)
 
     trio.run(run)
+
+
+async def test_an_end_that_fails_can_be_tried_again() -> None:
+    push = Push()
+    location = await push.begin()
+    await push("PATCH", location, "", DATA)
+    add_blob = push.hosting.add_blob
+
+    async def fail(*_: object, **__: object) -> bool:
+        raise LocalError("metadata", "is locked", "Wait")
+
+    push.hosting.add_blob = fail  # type: ignore[method-assign]
+    query = f"digest={Digest.of(DATA)}"
+    assert (await push("PUT", location, query)).status == 500
+    push.hosting.add_blob = add_blob  # type: ignore[method-assign]
+    # Its bytes are in the store by now, but nobody's: the client begins anew.
+    again = await push("PUT", location, query)
+    assert (again.status, errors(again)[0]["code"]) == (404, "BLOB_UPLOAD_UNKNOWN")
+    await push.blob(DATA)
+    assert await push.pull(blob_path(Digest.of(DATA))) == (200, DATA)
+    assert not push.store.uploads.sessions()
+
+
+async def test_a_cancel_that_is_cancelled_leaves_nothing_in_hand() -> None:
+    push = Push()
+    location = await push.begin()
+    await push("PATCH", location, "", DATA)
+    with trio.CancelScope() as scope:
+        end_upload = push.hosting.end_upload
+
+        async def cancelled(session: str) -> bool:
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+            return await end_upload(session)
+
+        push.hosting.end_upload = cancelled  # type: ignore[method-assign]
+        await push("DELETE", location)
+    assert scope.cancelled_caught
+    push.hosting.end_upload = end_upload  # type: ignore[method-assign]
+    assert (await push("GET", location)).status == 404
+    assert not push.store.uploads.sessions()
