@@ -11,6 +11,8 @@ from p2p.metadata.hosting import Hosting
 from p2p.origin.api import Origin
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
     from p2p.store.api import StoredBlob
@@ -37,6 +39,10 @@ class OwnedContent(Protocol):
 
     def find(self, digest: Digest) -> StoredBlob | None:
         """Look up a complete blob."""
+        ...
+
+    def staying(self, digest: Digest) -> AbstractContextManager[None]:
+        """Don't evict it meanwhile, here or yet to come; nothing of that outlives a crash."""
         ...
 
     async def pin(self, digest: Digest) -> None:

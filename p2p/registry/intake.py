@@ -74,40 +74,47 @@ class Intake:
     ) -> StoredBlob:
         """Make an upload a blob of a repository. VerificationError: it has another digest; StoreError."""
         async with self.alone(digest):
-            blob = await upload.finish(digest)
-            await self._record(repository, Descriptor(media_type, digest, blob.size))
-            await self._keep(blob)
+            with self._content.staying(digest):
+                blob = await upload.finish(digest)
+                await self._record(repository, Descriptor(media_type, digest, blob.size))
+                await self._keep(blob)
         return blob
 
     async def accept(self, repository: Repository, upload: Upload, pushed: Pushed) -> Accepted:
         """Make an upload a manifest of a repository, unless that is refused. StoreError."""
         digest = pushed.descriptor.digest
         async with self.alone(digest):
-            blob = await upload.finish(digest)
-            wait = _LEAST_WAIT
+            with self._content.staying(digest):
+                blob = await upload.finish(digest)
+                accepted = await self._put(repository, pushed)
+                if not accepted.missing and not accepted.conflicts:
+                    await self._keep(blob)
+        return accepted
+
+    async def _put(self, repository: Repository, pushed: Pushed) -> Accepted:
+        wait = _LEAST_WAIT
+        accepted = await self._hosting.put_manifest(repository, pushed, now=self._now())
+        while pushed.descriptor.digest in accepted.missing and wait < _MOST_WAIT:
+            # As in ``_record``: the manifest's own bytes are being collected elsewhere.
+            await trio.sleep(wait)
+            wait *= 2
             accepted = await self._hosting.put_manifest(repository, pushed, now=self._now())
-            while digest in accepted.missing and wait < _MOST_WAIT:
-                # As in ``_record``: the manifest's own bytes are being collected elsewhere.
-                await trio.sleep(wait)
-                wait *= 2
-                accepted = await self._hosting.put_manifest(repository, pushed, now=self._now())
-            if not accepted.missing and not accepted.conflicts:
-                await self._keep(blob)
         return accepted
 
     async def _keep(self, blob: StoredBlob) -> None:
         """Keep owned bytes from eviction, and tell the peers of them.
 
         After the row, so that a crash leaves nothing that is kept for ever and nobody's; ``reconcile`` does
-        what is left of it.
+        what is left of it. Whoever asked may leave: who hears of the row counts on the bytes.
         """
-        await self._content.pin(blob.digest)
+        with trio.CancelScope(shield=True):
+            await self._content.pin(blob.digest)
         if self._content.find(blob.digest) is None:
             raise RegistryError(
                 "UNAVAILABLE",
-                f"{blob.digest} was evicted as it came in: the disk is full",
-                status=507,
-                mend="Free disk space, or raise `store.quota`",
+                f"{blob.digest} was lost as it came in",
+                status=503,
+                mend="Push it again; the log says what was wrong with it",
             )
         self._announce(Holding(str(blob.digest), blob.size, Layout(blob.size).count, True))
 
@@ -133,13 +140,8 @@ class Intake:
 
         What is owned and has no bytes here is told in the log: it may be at another front end's, or lost.
         """
-        mended = 0
         # What another front end is deleting is its affair.
-        claimed = await self._hosting.deleting() if await self._hosting.collects() else ()
-        for digest in claimed:
-            async with self.alone(digest):
-                await self._delete(digest)
-            mended += 1
+        mended = len(await self._delete_claimed()) if await self._hosting.collects() else 0
         last, lost = "", 0
         while owned := await self._hosting.owned(_PAGE, last):
             last = str(owned[-1])
@@ -155,16 +157,27 @@ class Intake:
 
     async def collect(self, now: datetime | None = None) -> list[Digest]:
         """Review all that is due; gives what went."""
-        gone: list[Digest] = []
         at = self._now() if now is None else now
         if not await self._hosting.collects():
-            return gone
+            return []
+        gone = await self._delete_claimed()
         while due := await self._hosting.due(at, _PAGE):
             for digest in due:
                 async with self.alone(digest):
                     if await self._hosting.claim(digest, at) is not None:
                         await self._delete(digest)
                         gone.append(digest)
+        return gone
+
+    async def _delete_claimed(self) -> list[Digest]:
+        """Go on with deletes that failed or were cut short: no push of these bytes succeeds before."""
+        gone = []
+        for digest in await self._hosting.deleting():
+            async with self.alone(digest):
+                # Asked again: while this waited for the lock, they may have been deleted and pushed anew.
+                if digest in await self._hosting.deleting():
+                    await self._delete(digest)
+                    gone.append(digest)
         return gone
 
     async def _delete(self, digest: Digest) -> None:

@@ -68,6 +68,7 @@ class ContentStore:
         self._leaving = Leaving(self._workers)
         self._touched: dict[Digest, float] = {}
         self.moving = self._leaving.moving
+        self.staying = self._leaving.staying
         self.uploads = StoredUploads(
             disk, paths, self._workers, self._catalog, self.hasher, self, paranoid=settings.paranoid
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from p2p.core.oci.digest import Digest
     from p2p.store.workers import Workers
@@ -20,11 +21,22 @@ class Leaving:
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._events: dict[Digest, trio.Event] = {}
+        self._held: Counter[Digest] = Counter()
         self.freeing = 0
 
     def busy(self, digest: Digest) -> bool:
-        """Whether files of this digest are on their way."""
-        return digest in self._events
+        """Whether files of this digest are on their way, or held here."""
+        return digest in self._events or digest in self._held
+
+    @contextmanager
+    def staying(self, digest: Digest) -> Iterator[None]:
+        """Choose it for no eviction meanwhile, in memory only: for who is about to pin it."""
+        self._held[digest] += 1
+        try:
+            yield
+        finally:
+            self._held[digest] -= 1
+            self._held += Counter()  # drops what is at zero
 
     @asynccontextmanager
     async def moving(self, digest: Digest) -> AsyncIterator[None]:

@@ -8,11 +8,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from p2p.config import StoreSettings
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
+from p2p.errors import StoreError
 from p2p.registry.intake import Intake
 from tests.support.http_rig import until
 from tests.support.push_rig import APP, NAME, Push
+from tests.support.store_rig import MIB
 
 DATA = b"some blob"
 DIGEST = Digest.of(DATA)
@@ -112,7 +115,7 @@ async def test_the_collector_runs_by_itself() -> None:
     assert (await intake.garbage()).queued == 0
 
 
-async def test_evicted_as_it_came_in() -> None:
+async def test_lost_as_it_came_in() -> None:
     push = Push()
     upload = await push.store.uploads.begin("it")
     await upload.write(DATA)
@@ -123,7 +126,7 @@ async def test_evicted_as_it_came_in() -> None:
         await pin(digest)
 
     push.store.pin = too_late  # type: ignore[method-assign]
-    with pytest.raises(RegistryError, match="evicted"):
+    with pytest.raises(RegistryError, match="was lost"):
         await push.hosted.intake.take(APP, upload, DIGEST, "application/octet-stream")
     await upload.close()
 
@@ -143,3 +146,66 @@ async def test_what_a_layout_has_too_stays() -> None:
     assert stored is not None
     assert stored.pinned
     assert (await push("HEAD", f"/v2/{NAME}/blobs/{DIGEST}")).status == 404
+
+
+async def test_a_delete_that_failed_is_done_by_the_next_collection() -> None:
+    push = Push()
+    await push.blob(DATA)
+    remove = push.store.remove
+
+    async def fail(digest: Digest) -> None:
+        raise StoreError(str(digest), "can't be deleted", "Wait")
+
+    push.store.remove = fail  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        await push.later(2 * DAY)
+    push.store.remove = remove  # type: ignore[method-assign]
+    await push.later(2 * DAY)
+    assert push.store.find(DIGEST) is None
+    with trio.fail_after(1):
+        await push.blob(DATA)
+    assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
+
+
+async def test_what_is_pushed_again_before_a_failed_delete_is_done_stays() -> None:
+    push = Push()
+    await push.blob(DATA)
+    far = datetime.now(UTC) + timedelta(seconds=2 * DAY)
+    async with trio.open_nursery() as nursery, push.hosted.intake.alone(DIGEST):
+        assert await push.hosting.claim(DIGEST, far) == len(DATA)
+        nursery.start_soon(push.blob, DATA)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(push.hosted.intake.collect)  # sees it deleted, and has to wait too
+        await wait_all_tasks_blocked()
+        await push.hosted.intake._delete(DIGEST)
+    assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
+
+
+@pytest.mark.parametrize("step", ["add_blob", "put_manifest"])
+async def test_nothing_is_evicted_before_it_is_kept(step: str) -> None:
+    """Between the bytes and their row others come that want the room."""
+    push = Push()
+    push.store._settings = StoreSettings(quota=3 * MIB)
+    write = getattr(push.hosting, step)
+
+    async def meanwhile(*args: object, **more: object) -> object:
+        for number in range(4):
+            await cached(push, bytes([number]) * MIB)
+        return await write(*args, **more)
+
+    if step == "add_blob":
+        setattr(push.hosting, step, meanwhile)
+        await push.blob(DATA)
+        assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
+    else:
+        document = await push.document([b"layer"])
+        setattr(push.hosting, step, meanwhile)
+        assert (await push.manifest(document, "1")).status == 201
+        assert (await push.pull(f"/v2/{NAME}/manifests/1"))[0] == 200
+
+
+async def cached(push: Push, data: bytes) -> None:
+    """Put bytes into the store that are nobody's."""
+    upload = await push.store.uploads.begin(f"cache-{data[0]}")
+    await upload.write(data)
+    await upload.finish(Digest.of(data))

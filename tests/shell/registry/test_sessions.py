@@ -13,8 +13,8 @@ from p2p.config import StoreSettings
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.reference import Repository
-from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.errors import LocalError
+from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.registry.sessions import OPEN, Sessions
 from p2p.store.disk import DiskStore
 from tests.support.http_rig import until

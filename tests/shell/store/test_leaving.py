@@ -89,3 +89,15 @@ async def test_a_move_that_fails_lets_others_on() -> None:
         async with leaving.moving(DIGEST):
             raise ZeroDivisionError
     await leaving.settled(DIGEST)
+
+
+async def test_what_stays_is_chosen_for_no_eviction() -> None:
+    leaving = Leaving(Workers())
+    digest = Digest.of(b"some")
+    with leaving.staying(digest):
+        with leaving.staying(digest):
+            assert leaving.busy(digest)
+        assert leaving.busy(digest)
+        await leaving.settled(digest)  # nobody moves it
+    assert not leaving.busy(digest)
+    assert not leaving._held
