@@ -5,6 +5,7 @@ Every round has a seed of its own, counted up from ``REMORA_FUZZ_SEED`` (0), so 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from tests.support.nodes import Node
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 SECONDS = float(os.environ.get("REMORA_FUZZ_SECONDS", "60"))
 """For all fuzzers together."""
@@ -84,6 +87,7 @@ class Fuzzer:
         while not self.over:
             seed(SEED + self.rounds)(one)()
             self.rounds += 1
+        log.info("%s: %d examples in %d rounds", check.__qualname__, self.examples, self.rounds)
 
     def __repr__(self) -> str:
         return f"Fuzzer(rounds={self.rounds}, examples={self.examples})"
