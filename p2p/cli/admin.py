@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +12,9 @@ from p2p.core.oci.error import told
 from p2p.errors import LocalError, RemoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
+
+    import httpx
 
 
 def socket_path(state: str) -> Path:
@@ -23,18 +27,47 @@ def ask(state: str, path: str, params: Mapping[str, str] | None = None) -> dict[
 
     Raises LocalError if no node runs there, RemoteError if it refuses.
     """
+    with _client(state) as client:
+        response = client.get(path, params=dict(params or {}))
+    return read_answer(response, f"node at {state}")
+
+
+def follow(state: str, path: str, params: Sequence[tuple[str, str]] = ()) -> Generator[dict[str, Any]]:
+    """POST to the node with this state directory, and give each line of its answer as it comes.
+
+    The last one has a ``summary``. Leaving the iterator ends the work. Raises as ``ask``; RemoteError also
+    where the node fails on the way or stops.
+    """
+    subject = f"node at {state}"
+    with _client(state) as client, client.stream("POST", path, params=list(params)) as response:
+        if response.status_code != 200:
+            response.read()
+            read_answer(response, subject)
+        for text in response.iter_lines():
+            if not text:
+                continue
+            line: dict[str, Any] = json.loads(text)
+            if "error" in line:
+                raise RemoteError(subject, line["error"])
+            yield line
+            if "summary" in line:
+                return
+    raise RemoteError(subject, "it stopped before the end", "See its log, and try again")
+
+
+@contextmanager
+def _client(state: str) -> Iterator[httpx.Client]:
     import httpx
 
-    path_of_socket = socket_path(state)
-    _knock(path_of_socket, state)
-    transport = httpx.HTTPTransport(uds=str(path_of_socket))
+    path = socket_path(state)
+    _knock(path, state)
+    transport = httpx.HTTPTransport(uds=str(path))
     try:
         with httpx.Client(transport=transport, base_url="http://localhost", timeout=10.0) as client:
-            response = client.get(path, params=dict(params or {}))
+            yield client
     except httpx.HTTPError as error:
         words = str(error) or type(error).__name__
         raise LocalError(f"node at {state}", f"it does not answer: {words}", "See its log") from error
-    return read_answer(response, f"node at {state}")
 
 
 def _knock(path: Path, state: str) -> None:

@@ -19,11 +19,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("p2p.cli.demo", "Show a whole network on this host: origin, tracker, four nodes."),
     "doctor": ("p2p.cli.doctor", "Check this host and its configuration, and say what to mend."),
     "explain": ("p2p.cli.explain", "Tell what a running node knows of one digest."),
+    "gc": ("p2p.cli.gc", "Delete what nothing refers to any more, now."),
     "inspect": ("p2p.cli.inspecting", "Show what an image is made of, without pulling it."),
     "node": ("p2p.cli.node", "Run a node."),
     "prefetch": ("p2p.cli.prefetch", "Have nodes pull images before they are asked for."),
     "pull": ("p2p.cli.pull", "Pull an image through a node into an OCI layout or a tar of one."),
     "push": ("p2p.cli.push", "Push an OCI layout, or a tar of one, to a registry."),
+    "scrub": ("p2p.cli.scrub", "Hash what a running node has stored, now."),
     "search": ("p2p.cli.search", "Find images that a node hosts."),
     "status": ("p2p.cli.status", "Show what a running node is doing."),
 }

@@ -51,6 +51,17 @@ class SqlGarbage(Known):
             self._links.drop((repository, digest))
         return size
 
+    async def reviewed(self, digest: Digest, now: datetime) -> int | None:
+        """Tell what ``claim`` would give: it is done, and rolled back."""
+
+        def review(connection: Connection) -> int | None:
+            with connection.begin_nested() as savepoint:
+                size, _ = _claim(connection, digest, rows.stamp(now))
+                savepoint.rollback()
+            return size
+
+        return await self._database.do(review)
+
     async def collected(self, digest: Digest) -> None:
         """Its bytes are gone: drop the row."""
         # The state is asked again: what was pushed anew meanwhile is somebody's.

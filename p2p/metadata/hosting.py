@@ -180,6 +180,10 @@ class GarbageRecords(Protocol):
         """
         ...
 
+    async def reviewed(self, digest: Digest, now: datetime) -> int | None:
+        """Tell what ``claim`` would give, and change nothing."""
+        ...
+
     async def collected(self, digest: Digest) -> None:
         """Its bytes are gone: drop the row."""
         ...

@@ -216,6 +216,15 @@ class MemoryHosting(MemoryMetadata):
         self._deleting[digest] = self._blobs.pop(digest)
         return size
 
+    async def reviewed(self, digest: Digest, now: datetime) -> int | None:
+        """Tell what ``claim`` would give."""
+        alive = any(
+            self._needed(repository, digest) or self._leases.get((repository, digest), now) > now
+            for repository, links in self._links.items()
+            if digest in links
+        )
+        return None if alive else self._blobs.get(digest)
+
     async def collected(self, digest: Digest) -> None:
         """Its bytes are gone: drop the row."""
         self._deleting.pop(digest, None)

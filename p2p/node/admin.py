@@ -1,4 +1,4 @@
-"""The admin socket's API: what ``remora status`` and ``remora explain`` read.
+"""The admin socket's API: what ``remora status`` and ``explain`` read, and ``gc`` and ``scrub`` ask for.
 
 It listens on a Unix socket in the state directory, so whoever may enter that directory may ask.
 """
@@ -20,9 +20,14 @@ from p2p.transfer.api import TransferStatistics
 
 if TYPE_CHECKING:
     from p2p.net.message import Handler, Request
+    from p2p.node.upkeep import Upkeep
     from p2p.registry.api import RequestStatistics
+    from p2p.transfer.engine import Account
 
-PATHS: Final = ("/status", "/explain")
+READ: Final = ("/status", "/explain")
+WORK: Final = ("/gc", "/scrub")
+"""What changes something, or takes its time: POST."""
+FIELDS: Final = {"/explain": ("digest",), "/gc": ("dry_run", "now"), "/scrub": ("digest",)}
 
 
 class RequestReport(Struct, frozen=True, kw_only=True):
@@ -52,6 +57,18 @@ class SwarmStatus(Struct, frozen=True, kw_only=True):
     origin: bool = False
     """Whether this node streams it from the origin."""
 
+    @classmethod
+    def of(cls, one: Account) -> SwarmStatus:
+        """Take what can be shown of it."""
+        return cls(
+            digest=one.digest,
+            size=one.size,
+            verified=one.verified,
+            peers=len(one.peers),
+            readers=one.readers,
+            origin=one.lease,
+        )
+
 
 class Status(Struct, frozen=True, kw_only=True):
     """The node, now. ``addresses`` by listener, as they were bound; ``uptime`` in seconds.
@@ -75,22 +92,34 @@ Explain = Callable[[Digest], Awaitable[Mapping[str, object]]]
 """Tells all that the node knows of a digest, in what JSON can hold: where it is, who has it, why not."""
 
 
-def admin_handler(status: Callable[[], Status], explain: Explain) -> Handler:
-    """Make the handler: ``GET /status``, and ``GET /explain?digest=…``.
+def admin_handler(status: Callable[[], Status], explain: Explain, upkeep: Upkeep) -> Handler:
+    """Make the handler: ``GET /status``, ``GET /explain?digest=…``, ``POST /gc?dry_run=1&now=1``.
 
-    Raises RegistryError, which the server renders, for another path or method or a malformed digest.
+    And ``POST /scrub?digest=…&digest=…``, which without a digest is for all. Both POSTs answer in lines, see
+    ``upkeep``. Raises RegistryError, which the server renders, for another path, method or field, or a
+    malformed digest.
     """
 
     async def handle(request: Request) -> Response:
-        if request.path not in PATHS:
+        if request.path not in (*READ, *WORK):
             raise RegistryError(
-                "UNSUPPORTED", f"{shown(request.path)} is not here", {"paths": list(PATHS)}, status=404
+                "UNSUPPORTED", f"{shown(request.path)} is not here", {"paths": [*READ, *WORK]}, status=404
             )
-        if request.method not in ("GET", "HEAD"):
+        if request.method not in (("GET", "HEAD") if request.path in READ else ("POST",)):
             raise RegistryError("UNSUPPORTED", f"{shown(request.method)} is not a method of this path")
         if request.path == "/status":
             return _json(status())
-        (text, *_) = parse_fields(request.query).get("digest") or ("",)
+        fields = parse_fields(request.query)
+        for name in fields:
+            if name not in FIELDS[request.path]:
+                # A flag that was misspelt must not turn a dry run into a real one.
+                raise RegistryError("UNSUPPORTED", f"{shown(name)} is not a field of this path", status=400)
+        if request.path == "/gc":
+            return Response(200, body=upkeep.collect(dry_run="dry_run" in fields, early="now" in fields))
+        if request.path == "/scrub":
+            digests = [Digest.parse(text) for text in fields.get("digest", ())]
+            return Response(200, body=await upkeep.scrub(digests))
+        (text, *_) = fields.get("digest") or ("",)
         return _json(await explain(Digest.parse(text)))
 
     return handle

@@ -43,6 +43,7 @@ from p2p.node.logs import configure
 from p2p.node.metrics import Metrics, Readings
 from p2p.node.prefetch import Prefetcher
 from p2p.node.references import PeerReferences
+from p2p.node.upkeep import Upkeep, tell_bad
 from p2p.origin.factory import open_origins
 from p2p.registry.hosted import host_layouts
 from p2p.store.disk import DiskStore
@@ -157,7 +158,7 @@ class _Node:
             identity.node, static=self.static, tracker=self.tracker, rng=rng, ask_peers=references.ask
         )
         self.holdings = Holdings(store)
-        self.scrubber = Scrubber(store, settings.scrub)
+        self.scrubber = Scrubber(store, settings.scrub, on_bad=tell_bad)
         self.buffers = BufferPool(settings.transfer.memory)
         reputation = Reputation()
         self.links = Links(
@@ -281,34 +282,45 @@ class _Node:
             report=self.tracker.report if self.tracker is not None else lambda _: None,
         )
         await core.start(self.prefetcher.run)
+        servers: dict[str, Server] = {}
         metrics = Metrics(
-            Readings(self.engine.statistics, self.store.statistics, lambda: registry.statistics, self._ways),
+            Readings(
+                transfer=self.engine.statistics,
+                store=self.store.statistics,
+                requests=lambda: registry.statistics,
+                discovery=self._ways,
+                collection=front_end.hosting.intake.statistics,
+                uploads=front_end.hosting.open_uploads,
+                sinks=front_end.notifications.statistics,
+                lost=lambda: front_end.notifications.lost,
+                scrub=self.scrubber.statistics,
+                servers=lambda: {role: server.statistics() for role, server in servers.items()},
+            ),
             node=self.identity.name,
             version=__version__,
         )
+        upkeep = Upkeep(intake=front_end.hosting.intake, scrubber=self.scrubber, store=self.store)
         allowed = (*LOOPBACK_HOSTS, *self.settings.registry.allowed_hosts, *self._own_hosts("registry"))
         handlers = {
             "registry": guard_hosts(registry.handle, allowed),
             "peer": self.seeder.handle,
             "metrics": health_handler(metrics.render, {"store": self._check_store}),
-            "admin": admin_handler(lambda: self._status(registry), self._explain),
+            "admin": admin_handler(lambda: self._status(registry), self._explain, upkeep),
         }
         limits = {"registry": self.settings.registry.limits, "peer": self.settings.peer.limits}
-        servers: list[Server] = []
         async with trio.open_nursery() as serving:
             for role, handler in handlers.items():
                 tls = front_end.tls if role == "registry" else None
-                server = await serving.start(
+                servers[role] = await serving.start(
                     partial(serve, handler, self.listeners[role], limits.get(role), tls=tls)
                 )
-                servers.append(server)
             gc.collect()
             gc.freeze()  # what start-up made stays: no collection need look at it again
             ready(self._ready())
             log.info("ready", **{role: self._address(role) for role in handlers})
             await stop.wait()
             log.info("stopping")
-            for server in servers:
+            for server in servers.values():
                 server.stop()
         log.info("stopped")
 
@@ -360,17 +372,7 @@ class _Node:
             transfer=self.engine.statistics(),
             store=self.store.statistics(),
             requests=RequestReport.of(registry.statistics),
-            swarms=tuple(
-                SwarmStatus(
-                    digest=one.digest,
-                    size=one.size,
-                    verified=one.verified,
-                    peers=len(one.peers),
-                    readers=one.readers,
-                    origin=one.lease,
-                )
-                for one in self.engine.swarms()
-            ),
+            swarms=tuple(SwarmStatus.of(one) for one in self.engine.swarms()),
         )
 
     async def _explain(self, digest: Digest) -> Mapping[str, object]:

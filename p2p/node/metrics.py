@@ -15,25 +15,34 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from p2p.net.roster import ServerStatistics
+    from p2p.notifications.api import SinkStatistics
     from p2p.registry.api import RequestStatistics
+    from p2p.registry.intake import CollectionStatistics
     from p2p.store.api import StoreStatistics
+    from p2p.store.scrubber import ScrubStatistics
     from p2p.transfer.api import TransferStatistics
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """Content-Type of what ``Metrics.render`` gives."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """Where the figures come from; each is called once a scrape, on the trio loop, and must not block.
 
-    ``discovery`` gives each way of finding providers by its name, and whether it is connected.
+    ``discovery`` gives each way of finding providers by its name, and whether it is connected; ``uploads``
+    those under way, ``sinks`` those of notifications by name, ``lost`` the events that could not be noted.
     """
 
     transfer: Callable[[], TransferStatistics]
     store: Callable[[], StoreStatistics]
     requests: Callable[[], RequestStatistics]
     discovery: Callable[[], Mapping[str, bool]]
+    collection: Callable[[], CollectionStatistics]
+    uploads: Callable[[], int]
+    sinks: Callable[[], Mapping[str, SinkStatistics]]
+    lost: Callable[[], int]
+    scrub: Callable[[], ScrubStatistics]
     servers: Callable[[], Mapping[str, ServerStatistics]] = field(default=dict)
     """Each listener by its name."""
 
@@ -63,6 +72,10 @@ class NodeCollector(Collector):
         yield from _transfer(transfer)
         yield from _requests(requests)
         yield from _store(self._readings.store())
+        yield from _collection(self._readings.collection())
+        yield _gauge("uploads", "Uploads begun and not ended.", {(): self._readings.uploads()})
+        yield from _notifications(self._readings.sinks(), self._readings.lost())
+        yield from _scrub(self._readings.scrub())
         yield from _servers(self._readings.servers())
         yield _gauge(
             "discovery_connected",
@@ -128,6 +141,50 @@ def _store(now: StoreStatistics) -> Iterator[Metric]:
     yield _counter("store_evicted_blobs", "Blobs evicted.", {(): now.evicted})
     yield _counter("store_quarantined_blobs", "Blobs found corrupt and set aside.", {(): now.quarantined})
     yield _gauge("store_healthy", "0 after a failed write or fsync.", {(): now.healthy})
+
+
+def _collection(now: CollectionStatistics) -> Iterator[Metric]:
+    yield _counter("collected_blobs", "Hosted blobs that nothing referred to, deleted.", {(): now.collected})
+    yield _counter("collected_bytes", "Bytes of them.", {(): now.bytes})
+    yield _gauge("review_queue", "Hosted blobs queued for a review.", {(): now.queued})
+    yield _gauge("review_queue_overdue", "Those whose time had come.", {(): now.overdue})
+    yield _gauge("review_queue_retries", "Reviews that were put off, of those queued.", {(): now.retries})
+
+
+def _notifications(sinks: Mapping[str, SinkStatistics], lost: int) -> Iterator[Metric]:
+    yield _gauge(
+        "notifications_queued",
+        "Events that a sink has not confirmed.",
+        {(name,): one.queued for name, one in sinks.items()},
+        "sink",
+    )
+    yield _counter(
+        "notifications_delivered",
+        "Events delivered.",
+        {(name,): one.delivered for name, one in sinks.items()},
+        "sink",
+    )
+    yield _counter(
+        "notifications_failed",
+        "Attempts to deliver that failed.",
+        {(name,): one.failed for name, one in sinks.items()},
+        "sink",
+    )
+    yield _counter(
+        "notifications_dropped",
+        "Events dropped because the queue could not keep them.",
+        {(name,): one.dropped for name, one in sinks.items()},
+        "sink",
+    )
+    yield _counter("notifications_lost", "Events that could not be queued.", {(): lost})
+
+
+def _scrub(now: ScrubStatistics) -> Iterator[Metric]:
+    yield _counter("scrub_cycles", "Times that the whole store was hashed anew.", {(): now.cycles})
+    yield _counter("scrubbed_blobs", "Blobs hashed anew at rest.", {(): now.blobs})
+    yield _counter("scrubbed_bytes", "Bytes of them.", {(): now.bytes})
+    yield _counter("scrub_bad_blobs", "Those that were corrupt and put aside.", {(): now.bad})
+    yield _counter("scrub_failures", "Blobs that the disk refused to read or record.", {(): now.failed})
 
 
 def _requests(now: RequestStatistics) -> Iterator[Metric]:

@@ -53,6 +53,7 @@ class HostedRepositories:
     ) -> None:
         self.policy = Policy(settings)
         self.records = hosting
+        self._bytes = uploads
         self._guard = guard
         self._settings = settings
         self._grace = timedelta(seconds=settings.unreferenced_grace)
@@ -76,6 +77,10 @@ class HostedRepositories:
             teller=teller,
             manifest_bytes=manifest_bytes,
         )
+
+    def open_uploads(self) -> int:
+        """Count the uploads that were begun here and have not ended."""
+        return len(self._bytes.sessions())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Mend what a crash left, then expire uploads and collect what nothing refers to."""

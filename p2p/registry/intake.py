@@ -6,6 +6,8 @@ keeps a push and a collection of the same bytes apart; between front ends of one
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -17,15 +19,15 @@ from p2p.core.oci.error import RegistryError
 from p2p.core.swarm.chunks import Layout
 from p2p.core.wire.common import Holding
 from p2p.errors import RemoraError
+from p2p.metadata.hosting import GarbageStatistics
 from p2p.registry.locks import Locks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
-    from p2p.metadata.hosting import Accepted, GarbageStatistics, Hosting, Pushed
+    from p2p.metadata.hosting import Accepted, Hosting, Pushed
     from p2p.registry.api import OwnedContent
     from p2p.store.api import StoredBlob, Upload
 
@@ -33,8 +35,28 @@ log = structlog.get_logger(__name__)
 
 TRIES: Final = 50
 _PAGE: Final = 100
+_END: Final = datetime.max.replace(tzinfo=UTC)
 _LEAST_WAIT: Final = 0.02
 _MOST_WAIT: Final = 0.5
+
+
+Told = Callable[["Digest", int], None]
+"""Called with each blob that goes, and its size."""
+
+
+def _silent(digest: Digest, size: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStatistics:
+    """``collected`` blobs and their ``bytes`` since the start; the review queue when it was last measured."""
+
+    collected: int = 0
+    bytes: int = 0
+    queued: int = 0
+    overdue: int = 0
+    retries: int = 0
 
 
 class Intake:
@@ -60,6 +82,9 @@ class Intake:
         self._kept = kept
         self._now = now
         self._locks: Locks[Digest] = Locks()
+        self._round = trio.Lock()
+        self._collected = self._bytes = 0
+        self._garbage = GarbageStatistics(0, 0, 0)
 
     def alone(self, digest: Digest) -> AbstractAsyncContextManager[None]:
         """Keep every other push and collection of a digest out."""
@@ -140,8 +165,11 @@ class Intake:
 
         What is owned and has no bytes here is told in the log: it may be at another front end's, or lost.
         """
+        gone: list[Digest] = []
         # What another front end is deleting is its affair.
-        mended = len(await self._delete_claimed()) if await self._hosting.collects() else 0
+        if await self._hosting.collects():
+            await self._delete_claimed(gone)
+        mended = len(gone)
         last, lost = "", 0
         while owned := await self._hosting.owned(_PAGE, last):
             last = str(owned[-1])
@@ -155,30 +183,79 @@ class Intake:
             log.error("owned blobs are not in the store", count=lost, mend="Restore the state directory")
         return mended
 
-    async def collect(self, now: datetime | None = None) -> list[Digest]:
-        """Review all that is due; gives what went."""
+    async def collect(
+        self,
+        now: datetime | None = None,
+        *,
+        early: bool = False,
+        told: Told = _silent,
+    ) -> list[Digest]:
+        """Review all that is due; gives what went, and calls ``told`` for each with its size.
+
+        ``early``: what is queued for later too. Leases hold in any case.
+        """
+        gone: list[Digest] = []
         at = self._now() if now is None else now
-        if not await self._hosting.collects():
-            return []
-        gone = await self._delete_claimed()
-        while due := await self._hosting.due(at, _PAGE):
-            for digest in due:
-                async with self.alone(digest):
-                    if await self._hosting.claim(digest, at) is not None:
-                        await self._delete(digest)
-                        gone.append(digest)
+        async with self._round:
+            if not await self._hosting.collects():
+                return gone
+            await self._delete_claimed(gone, told)
+            # All at once, and not page by page: what is put off stays among those that are queued for later.
+            early_ones = await self._hosting.due(_END, await self._queued()) if early else ()
+            for digest in early_ones:
+                await self._review(digest, at, gone, told)
+            while due := await self._hosting.due(at, _PAGE):
+                for digest in due:
+                    await self._review(digest, at, gone, told)
         return gone
 
-    async def _delete_claimed(self) -> list[Digest]:
+    async def preview(
+        self,
+        now: datetime | None = None,
+        *,
+        early: bool = False,
+        told: Told = _silent,
+    ) -> list[Digest]:
+        """Tell what ``collect`` would take now, and change nothing."""
+        at = self._now() if now is None else now
+        found: list[Digest] = []
+        for digest in await self._hosting.due(_END if early else at, await self._queued()):
+            size = await self._hosting.reviewed(digest, at)
+            if size is not None:
+                found.append(digest)
+                told(digest, size)
+        return found
+
+    async def _queued(self) -> int:
+        return (await self.garbage()).queued
+
+    async def _review(self, digest: Digest, at: datetime, gone: list[Digest], told: Told) -> None:
+        async with self.alone(digest):
+            # Whoever cancels a round waits for the one at hand: half deleted, it would hold up a push of it.
+            with trio.CancelScope(shield=True):
+                size = await self._hosting.claim(digest, at)
+                if size is not None:
+                    await self._delete(digest)
+        if size is not None:
+            self._note(digest, size, gone, told)
+            await trio.lowlevel.checkpoint()
+
+    async def _delete_claimed(self, gone: list[Digest], told: Told = _silent) -> None:
         """Go on with deletes that failed or were cut short: no push of these bytes succeeds before."""
-        gone = []
         for digest in await self._hosting.deleting():
             async with self.alone(digest):
                 # Asked again: while this waited for the lock, they may have been deleted and pushed anew.
-                if digest in await self._hosting.deleting():
-                    await self._delete(digest)
-                    gone.append(digest)
-        return gone
+                if digest not in await self._hosting.deleting():
+                    continue
+                blob = self._content.find(digest)
+                await self._delete(digest)
+            self._note(digest, 0 if blob is None else blob.size, gone, told)
+
+    def _note(self, digest: Digest, size: int, gone: list[Digest], told: Told) -> None:
+        self._collected += 1
+        self._bytes += size
+        gone.append(digest)
+        told(digest, size)
 
     async def _delete(self, digest: Digest) -> None:
         if not self._kept(digest):
@@ -188,18 +265,30 @@ class Intake:
 
     async def garbage(self) -> GarbageStatistics:
         """Measure the review queue."""
-        return await self._hosting.garbage(self._now())
+        self._garbage = await self._hosting.garbage(self._now())
+        return self._garbage
+
+    async def collects(self) -> bool:
+        """Whether this front end is the one that collects, of those that share a database."""
+        return await self._hosting.collects()
+
+    def statistics(self) -> CollectionStatistics:
+        """Count, without asking the database."""
+        queue = self._garbage
+        return CollectionStatistics(self._collected, self._bytes, queue.queued, queue.overdue, queue.retries)
 
     async def run(
         self, interval: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Collect every ``interval`` seconds."""
         await self.reconcile()
+        await self.garbage()
         task_status.started()
         while True:
             await trio.sleep(interval)
             try:
                 gone = await self.collect()
+                await self.garbage()
             except RemoraError as error:
                 log.warning("collection failed", cause=str(error))
             else:

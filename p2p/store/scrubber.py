@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -111,15 +112,22 @@ class Scrubber:
             await self._scrub(blob)
 
     async def _scrub(self, blob: StoredBlob) -> None:
+        with suppress(KeyError, StoreError):
+            await self.scrub(blob, share=self._settings.share)
+
+    async def scrub(self, blob: StoredBlob, *, share: float = 1.0) -> bool:
+        """Hash one now, and count it; False where it was bad.
+
+        KeyError where it is not here any more, StoreError where the disk refuses.
+        """
         try:
-            holds = await self._store.scrub_one(blob.digest, share=self._settings.share)
-        except KeyError:
-            return
+            holds = await self._store.scrub_one(blob.digest, share=share)
         except StoreError:
             self._failed += 1
-            return
+            raise
         self._blobs += 1
         self._bytes += blob.size
         if not holds:
             self._bad += 1
             self._on_bad(blob.digest)
+        return holds

@@ -156,7 +156,9 @@ class HostingMachine(RuleBasedStateMachine):
     @rule(c=contents)
     def claim(self, c: int) -> None:
         reachable = self.model.reachable(c, self.now)
+        told = self._run(self.hosting.reviewed, digest(NAMES[c]), at(self.now))
         size = self._run(self.hosting.claim, digest(NAMES[c]), at(self.now))
+        assert told == size, "a preview tells what a review does"
         assert not (reachable and size is not None), "what is reachable was given up"
         assert (size is not None) is self.model.claim(c, self.now)
 

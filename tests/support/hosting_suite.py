@@ -424,6 +424,28 @@ class GarbageSuite:
         await hosting.collected(digest("none"))
         assert await hosting.deleting() == []
 
+    async def test_a_preview_tells_what_a_review_would_do_and_changes_nothing(self, hosting: Both) -> None:
+        third = Repository(HOSTED, "third")
+        await hosting.add_blob(APP, blob("goes"), lease=T0)
+        await hosting.add_blob(OTHER, blob("goes"), lease=T0 - HOUR)
+        await hosting.add_blob(APP, blob("leased"), lease=LEASE)
+        await hosting.add_blob(third, blob("leased"), lease=T0)
+        await push(hosting, IMAGE, "1", lease=T0)
+        names = ("goes", "leased", "config", "layer", "image", "none")
+        before = await hosting.garbage(T0)
+        for _ in range(2):
+            told = [await hosting.reviewed(digest(name), T0) for name in names]
+            assert told == [len("goes"), None, None, None, None, None]
+        assert await hosting.garbage(T0) == before
+        assert set(await hosting.due(T0, 9)) == {
+            digest(each) for each in ("goes", "leased", "config", "layer")
+        }
+        assert await hosting.deleting() == []
+        for repository, name in ((APP, "goes"), (OTHER, "goes"), (APP, "leased"), (third, "leased")):
+            assert await hosting.reaches(repository, digest(name))
+        assert await hosting.claim(digest("goes"), T0) == len("goes")
+        assert await hosting.reviewed(digest("goes"), T0) is None, "it is being deleted"
+
     async def test_a_review_that_is_put_off_comes_at_the_earliest_lease_end(self, hosting: Both) -> None:
         await hosting.add_blob(APP, blob("layer"), lease=LEASE + HOUR)
         await hosting.add_blob(OTHER, blob("layer"), lease=LEASE)

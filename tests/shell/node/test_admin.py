@@ -12,11 +12,13 @@ import trio
 
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
-from p2p.net.message import Content, Request
+from p2p.net.message import Content, Request, Takeover
 from p2p.node.admin import Explain, RequestReport, Status, SwarmStatus, admin_handler
 from p2p.registry.api import RequestStatistics
 from p2p.store.api import StoreStatistics
 from p2p.transfer.api import TransferStatistics
+from tests.support.push_rig import Push
+from tests.support.upkeep_rig import upkeep_of
 
 D = Digest.of(b"")
 
@@ -56,7 +58,8 @@ async def explain(digest: Digest) -> Mapping[str, object]:
 
 
 async def ask(path: str, query: str = "", method: str = "GET", explain: Explain = explain) -> Any:
-    response = await admin_handler(status, explain)(Request(method, path, query, (), NoBody()))
+    handle = admin_handler(status, explain, upkeep_of(Push()))
+    response = await handle(Request(method, path, query, (), NoBody()))
     assert response.status == 200
     assert dict(response.headers)[b"content-type"] == b"application/json"
     assert isinstance(response.body, Content)
@@ -106,7 +109,35 @@ async def test_other_paths_and_methods() -> None:
     with pytest.raises(RegistryError) as caught:
         await ask("/")
     assert caught.value.status == 404
-    assert caught.value.detail == {"paths": ["/status", "/explain"]}
+    assert caught.value.detail == {"paths": ["/status", "/explain", "/gc", "/scrub"]}
     with pytest.raises(RegistryError) as caught:
         await ask("/status", method="POST")
     assert caught.value.status == 405
+    for path in ("/gc", "/scrub"):
+        with pytest.raises(RegistryError) as caught:
+            await ask(path)
+        assert caught.value.status == 405, "a GET changes nothing"
+
+
+async def test_work_is_told_in_lines() -> None:
+    push = Push()
+    handle = admin_handler(status, explain, upkeep_of(push))
+    digest = await push.blob(b"x")
+    for path, query in (("/gc", "dry_run=1&now=1"), ("/scrub", f"digest={digest}")):
+        response = await handle(Request("POST", path, query, (), NoBody()))
+        assert isinstance(response.body, Takeover)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/gc", "dryrun=1", 400),
+        ("/scrub", "digests=x", 400),
+        ("/scrub", "digest=x", 400),
+        ("/scrub", f"digest={D}", 404),
+    ],
+)
+async def test_work_that_is_refused(path: str, query: str, status: int) -> None:
+    with pytest.raises(RegistryError) as caught:
+        await ask(path, query, "POST")
+    assert caught.value.status == status

@@ -22,6 +22,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from p2p.config import (
+    HostingSettings,
     MetricsSettings,
     NodeSettings,
     PeerSettings,
@@ -66,6 +67,13 @@ class Running:
             answer = await client.get(path)
         assert answer.status_code == 200
         return answer.json()
+
+    async def work(self, path: str) -> list[Any]:
+        transport = httpx.AsyncHTTPTransport(uds=self.info.admin)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.post(path)
+        assert answer.status_code == 200
+        return [json.loads(line) for line in answer.text.splitlines() if line]
 
 
 @asynccontextmanager
@@ -239,6 +247,32 @@ async def test_one_node_pulls_from_another_through_its_registry(tmp_path: Path, 
             assert answer.content == layer.path.read_bytes()
             status = await node.admin("/status")
             assert status["transfer"]["received_origin"] >= layer.size
+
+
+@pytest.mark.slow
+async def test_what_nothing_refers_to_goes_when_it_is_asked_for(tmp_path: Path) -> None:
+    data = b"some layer" * 1000
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    hosting = HostingSettings(repositories=("team/**",))
+    async with running(on_free_ports(tmp_path / "state", hosting=hosting)) as node:
+        async with httpx.AsyncClient(base_url=f"http://{node.info.registry}") as client:
+            pushed = await client.post(f"/v2/team/app/blobs/uploads/?digest={digest}", content=data)
+            assert pushed.status_code == 201
+            assert (await node.work("/gc?now=1"))[-1]["summary"]["blobs"] == 0, "its lease holds"
+            assert (await node.work(f"/scrub?digest={digest}"))[-1]["summary"]["good"] == 1
+            assert (await client.delete(f"/v2/team/app/blobs/{digest}")).status_code == 202
+            assert (await node.admin(f"/explain?digest={digest}"))["stored"]
+            gone = {"digest": digest, "size": len(data)}
+            assert (await node.work("/gc?dry_run=1"))[0] == gone
+            assert (await node.admin(f"/explain?digest={digest}"))["stored"]
+            assert (await node.work("/gc"))[0] == gone
+            assert not (await node.admin(f"/explain?digest={digest}"))["stored"]
+            assert not [path for path in (tmp_path / "state").rglob("*") if path.name.startswith(digest[7:])]
+        metrics = (await node.get("metrics", "/metrics")).text
+        assert f"remora_collected_bytes_total {float(len(data))}" in metrics
+        assert "remora_scrubbed_blobs_total 1.0" in metrics
+        assert 'remora_connections_accepted_total{listener="registry"}' in metrics
+        assert 'remora_notifications_queued{sink="extension:' in metrics
 
 
 # ── what keeps it from starting ────────────────────────────────────────────────────────────────────

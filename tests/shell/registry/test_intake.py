@@ -12,7 +12,7 @@ from p2p.config import StoreSettings
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.errors import StoreError
-from p2p.registry.intake import Intake
+from p2p.registry.intake import CollectionStatistics, Intake
 from tests.support.http_rig import until
 from tests.support.push_rig import APP, NAME, Push
 from tests.support.store_rig import MIB
@@ -129,6 +129,81 @@ async def test_lost_as_it_came_in() -> None:
     with pytest.raises(RegistryError, match="was lost"):
         await push.hosted.intake.take(APP, upload, DIGEST, "application/octet-stream")
     await upload.close()
+
+
+async def test_a_preview_changes_nothing() -> None:
+    push = Push()
+    await push.blob(DATA)
+    later = datetime.now(UTC) + timedelta(seconds=2 * DAY)
+    before = await push.hosting.garbage(later)
+    told: list[tuple[Digest, int]] = []
+    assert await push.hosted.intake.preview(early=True) == [], "a lease is on it"
+    for _ in range(2):
+        assert await push.hosted.intake.preview(later, told=lambda *one: told.append(one)) == [DIGEST]
+    assert told == [(DIGEST, len(DATA))] * 2
+    assert await push.hosting.garbage(later) == before
+    assert push.store.find(DIGEST) is not None
+    assert push.hosted.intake.statistics().collected == 0
+
+
+async def test_early_reviews_what_is_queued_for_later_and_leases_hold() -> None:
+    push = Push()
+    later = datetime.now(UTC) + timedelta(seconds=2 * DAY)
+    await push.blob(DATA)
+    leased = await push.blob(b"leased")
+    # As where the clock was ahead when it was queued.
+    push.hosting._queue[DIGEST] = later
+    push.hosting._leases.clear()
+    await push.hosting.hold(APP, leased, lease=later)
+    assert await push.hosted.intake.collect() == []
+    assert await push.hosted.intake.preview() == []
+    assert await push.hosted.intake.preview(early=True) == [DIGEST]
+    assert await push.hosted.intake.collect(early=True) == [DIGEST]
+    assert push.store.find(leased) is not None
+
+
+async def test_what_the_disk_refused_to_delete_goes_with_the_next_round() -> None:
+    push = Push()
+    await push.blob(DATA)
+    remove = push.store.remove
+
+    async def refuse(digest: Digest) -> None:
+        raise StoreError(str(digest), "input/output error")
+
+    push.store.remove = refuse  # type: ignore[method-assign]
+    with pytest.raises(StoreError):
+        await push.later(2 * DAY)
+    push.store.remove = remove  # type: ignore[method-assign]
+    assert await push.later(0) == [DIGEST]
+    assert push.store.find(DIGEST) is None
+    assert await push.hosting.deleting() == []
+    assert push.hosted.intake.statistics() == CollectionStatistics(collected=1, bytes=len(DATA))
+
+
+async def test_a_cancelled_collection_leaves_nothing_half_done() -> None:
+    push = Push()
+    digests = {await push.blob(DATA + bytes([number])) for number in range(3)}
+    scope = trio.CancelScope()
+    with scope:
+        at = datetime.now(UTC) + timedelta(seconds=2 * DAY)
+        await push.hosted.intake.collect(at, told=lambda *_: scope.cancel())
+    assert scope.cancelled_caught
+    assert await push.hosting.deleting() == []
+    assert sum(push.store.find(digest) is None for digest in digests) == 1
+    assert push.hosted.intake.statistics().collected == 1
+
+
+async def test_figures_of_the_collection() -> None:
+    push = Push()
+    intake = push.hosted.intake
+    assert intake.statistics() == CollectionStatistics()
+    await push.blob(DATA)
+    await intake.garbage()
+    assert intake.statistics() == CollectionStatistics(queued=1)
+    assert await intake.collects()
+    await push.later(2 * DAY)
+    await intake.garbage()
+    assert intake.statistics() == CollectionStatistics(collected=1, bytes=len(DATA))
 
 
 async def test_what_a_layout_has_too_stays() -> None:

@@ -8,8 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from p2p.net.roster import ServerStatistics
 from p2p.node.metrics import CONTENT_TYPE, Metrics, Readings
+from p2p.notifications.api import SinkStatistics
 from p2p.registry.api import RequestStatistics
+from p2p.registry.intake import CollectionStatistics
 from p2p.store.api import StoreStatistics
+from p2p.store.scrubber import ScrubStatistics
 from p2p.transfer.api import TransferStatistics
 
 STORE = StoreStatistics(
@@ -38,6 +41,11 @@ class Parts:
             store=lambda: STORE,
             requests=lambda: self.requests,
             discovery=lambda: self.discovery,
+            collection=lambda: CollectionStatistics(7, 70, 5, 4, 3),
+            uploads=lambda: 6,
+            sinks=lambda: {"hook": SinkStatistics(queued=1, delivered=2, failed=3, dropped=4)},
+            lost=lambda: 9,
+            scrub=lambda: ScrubStatistics(cycles=1, blobs=2, bytes=3, bad=4, failed=5),
             servers=lambda: {"registry": ServerStatistics(4, 3, 20, 1, 30)},
         )
         self.metrics = Metrics(readings, node="ab12", version="1.2.3")
@@ -87,6 +95,22 @@ def test_a_scrape() -> None:
         ("remora_store_healthy", ()): 1,
         ("remora_discovery_connected", (("route", "static"),)): 0,
         ("remora_discovery_connected", (("route", "tracker"),)): 1,
+        ("remora_collected_blobs_total", ()): 7,
+        ("remora_collected_bytes_total", ()): 70,
+        ("remora_review_queue", ()): 5,
+        ("remora_review_queue_overdue", ()): 4,
+        ("remora_review_queue_retries", ()): 3,
+        ("remora_uploads", ()): 6,
+        ("remora_notifications_queued", (("sink", "hook"),)): 1,
+        ("remora_notifications_delivered_total", (("sink", "hook"),)): 2,
+        ("remora_notifications_failed_total", (("sink", "hook"),)): 3,
+        ("remora_notifications_dropped_total", (("sink", "hook"),)): 4,
+        ("remora_notifications_lost_total", ()): 9,
+        ("remora_scrub_cycles_total", ()): 1,
+        ("remora_scrubbed_blobs_total", ()): 2,
+        ("remora_scrubbed_bytes_total", ()): 3,
+        ("remora_scrub_bad_blobs_total", ()): 4,
+        ("remora_scrub_failures_total", ()): 5,
         ("remora_connections", (("listener", "registry"),)): 4,
         ("remora_connections_evicted_total", (("listener", "registry"),)): 1,
     }
