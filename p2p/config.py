@@ -93,6 +93,16 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     read_timeout: float = 20.0
 
 
+class TagRuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other tag settings for some repositories; what is left out is as for all."""
+
+    repositories: tuple[str, ...]
+    """Globs over upstream and path: ``docker.io/library/*``, ``ghcr.io/**``."""
+    max_age: float | None = None
+    stale_if_error: float | None = None
+    from_peers: bool | None = None
+
+
 class TagSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How tags of upstreams are believed."""
 
@@ -102,6 +112,8 @@ class TagSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Serve a tag confirmed within so many seconds when the origin can't answer; 0: never."""
     from_peers: bool = True
     """In that case also believe what other nodes of the cluster last saw."""
+    rules: tuple[TagRuleSettings, ...] = ()
+    """The first that matches a repository holds for it."""
 
 
 class HostingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +121,8 @@ class HostingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     repositories: tuple[str, ...] = ()
     """Globs over repository names (``team/**``, ``app``): what matches is hosted here and takes pushes."""
+    push_through: tuple[str, ...] = ()
+    """Globs over names of upstreams' repositories (``ghcr.io/org/**``): pushes are forwarded, and kept."""
     denied: tuple[str, ...] = ()
     """Globs over repository names, hosted or of upstreams, that are neither read nor written."""
     immutable_tags: tuple[str, ...] = ()

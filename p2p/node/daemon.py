@@ -45,6 +45,7 @@ from p2p.node.prefetch import Prefetcher
 from p2p.node.references import PeerReferences
 from p2p.node.upkeep import Upkeep, tell_bad
 from p2p.origin.factory import open_origins
+from p2p.origin.push import Pusher
 from p2p.registry.hosted import host_layouts
 from p2p.store.disk import DiskStore
 from p2p.store.scrubber import Scrubber
@@ -259,6 +260,7 @@ class _Node:
             metadata=self.metadata,
             origins=self.origins,
             references=self.routes,
+            destination=lambda name: Pusher(self.origins.find(name).session),
             layouts=hosted,
             announce=self._announce,
             node=self.identity.name,

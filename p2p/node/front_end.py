@@ -16,6 +16,7 @@ from p2p.registry.auth.factory import is_configured, open_guard
 from p2p.registry.catalog import HostedCatalog
 from p2p.registry.extension import ExtensionContext, Extensions, open_extensions
 from p2p.registry.hosting import HostedRepositories
+from p2p.registry.through import PushThrough
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from p2p.core.wire.common import Holding
     from p2p.discovery.api import References
     from p2p.metadata.sql import SqlMetadata
+    from p2p.origin.api import Destination
     from p2p.registry.api import OriginLookup
     from p2p.registry.auth.guard import Guard
     from p2p.registry.hosted import Hosted
@@ -76,6 +78,8 @@ class FrontEndParts:
     metadata: SqlMetadata
     origins: OriginLookup
     references: References
+    destination: Callable[[str], Destination]
+    """The upstream of this name, to be written to."""
     layouts: Hosted
     announce: Callable[[Holding], None]
     node: str
@@ -117,6 +121,12 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
             notifier=notifications.notifier,
             guard=guard,
             kept=parts.layouts.blobs.__contains__,
+            through=PushThrough(
+                store=parts.store,
+                metadata=parts.metadata,
+                destination=parts.destination,
+                announce=parts.announce,
+            ),
         )
         registry = Registry(
             settings=settings.registry,

@@ -16,6 +16,7 @@ from p2p.errors import OriginError, OriginProtocolError
 from p2p.metadata.api import GENERIC
 from p2p.origin.api import Kind
 from p2p.registry.flights import Flights
+from p2p.registry.tag_policy import TagPolicies
 from p2p.registry.tags import described, unavailable
 from p2p.registry.upstreams import OWN
 
@@ -42,7 +43,7 @@ class Access:
         self._metadata = metadata
         self._origins = origins
         self._references = references
-        self._settings = settings
+        self._policies = TagPolicies(settings)
         self._flights: Flights[Descriptor] = Flights()
 
     async def prove(self, repository: Repository, digest: Digest, kind: Kind) -> Descriptor:
@@ -92,8 +93,9 @@ class Access:
             self._references.seen(str(repository), str(found.digest), known)
 
     async def _from_peers(self, repository: Repository, digest: Digest, error: OriginError) -> Descriptor:
-        limit = self._settings.stale_if_error
-        if limit > 0 and self._settings.from_peers:
+        policy = self._policies.of(repository)
+        limit = policy.stale_if_error
+        if limit > 0 and policy.from_peers:
             known = await self._references.find_reference(str(repository), str(digest))
             if known is not None and known.age <= limit:
                 return described(known)

@@ -11,11 +11,13 @@ from p2p.metadata.hosting import Hosting
 from p2p.origin.api import Origin
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
-    from p2p.store.api import StoredBlob
+    from p2p.core.oci.reference import Repository
+    from p2p.metadata.hosting import Accepted, Pushed
+    from p2p.store.api import StoredBlob, Upload
 
 
 class Upstream(Origin, Protocol):
@@ -55,6 +57,36 @@ class OwnedContent(Protocol):
 
     async def remove(self, digest: Digest) -> None:
         """Delete it if it is there; open readers keep their bytes."""
+        ...
+
+
+class OpenContent(OwnedContent, Protocol):
+    """The same, to be read."""
+
+    def open(self, digest: Digest) -> AbstractContextManager[int]:
+        """Open a complete blob for reading; KeyError where it is not here."""
+        ...
+
+
+class Taking(Protocol):
+    """What becomes of an upload that is whole: a blob of a hosted repository, or one of an upstream's."""
+
+    def alone(self, repository: Repository, digest: Digest) -> AbstractAsyncContextManager[None]:
+        """Keep every other push of a digest out."""
+        ...
+
+    def holds(self, digest: Digest) -> bool:
+        """Whether the bytes are here for a mount."""
+        ...
+
+    async def take(
+        self, repository: Repository, upload: Upload, digest: Digest, media_type: str
+    ) -> StoredBlob:
+        """Make an upload a blob. VerificationError where it has another digest; StoreError, OriginError."""
+        ...
+
+    async def accept(self, repository: Repository, upload: Upload, pushed: Pushed) -> Accepted:
+        """Make an upload a manifest, unless that is refused. StoreError, OriginError."""
         ...
 
 

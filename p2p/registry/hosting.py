@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from p2p.core.wire.common import Holding
     from p2p.net.message import Request, Response
     from p2p.notifications.api import Notifier
-    from p2p.registry.api import HostingMetadata, OwnedContent
+    from p2p.registry.api import HostingMetadata, OwnedContent, Taking
     from p2p.registry.auth.api import Principal
     from p2p.registry.auth.guard import Guard
     from p2p.registry.upstreams import Choice, Upstreams
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 
 class HostedRepositories:
-    """The writing half of the front end. ``records`` and ``intake`` are for those who read and collect."""
+    """The writing half of the front end. ``through`` takes what is pushed for upstreams.
+
+    ``records`` and ``intake`` are for those who read and collect.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class HostedRepositories:
         notifier: Notifier | None = None,
         guard: Guard | None = None,
         kept: Callable[[Digest], bool] = lambda _: False,
+        through: Taking | None = None,
     ) -> None:
         self.policy = Policy(settings)
         self.records = hosting
@@ -62,20 +66,28 @@ class HostedRepositories:
         )
         self._sessions = Sessions(records=hosting, uploads=uploads, expiry=settings.upload_expiry)
         teller = self._teller = Teller(Silence() if notifier is None else notifier)
-        self._uploads = UploadEndpoints(
-            sessions=self._sessions,
-            records=hosting,
-            intake=self.intake,
-            teller=teller,
-            grace=settings.unreferenced_grace,
-        )
-        self._pushes = Pushes(
-            hosting=hosting,
-            intake=self.intake,
-            uploads=uploads,
-            policy=self.policy,
-            teller=teller,
-            manifest_bytes=manifest_bytes,
+        self._own = self._endpoints(self.intake, uploads, teller, manifest_bytes)
+        self._through = None if through is None else self._endpoints(through, uploads, teller, manifest_bytes)
+
+    def _endpoints(
+        self, taking: Taking, uploads: Uploads, teller: Teller, manifest_bytes: int
+    ) -> tuple[UploadEndpoints, Pushes]:
+        return (
+            UploadEndpoints(
+                sessions=self._sessions,
+                records=self.records,
+                intake=taking,
+                teller=teller,
+                grace=self._settings.unreferenced_grace,
+            ),
+            Pushes(
+                hosting=self.records,
+                intake=taking,
+                uploads=uploads,
+                policy=self.policy,
+                teller=teller,
+                manifest_bytes=manifest_bytes,
+            ),
         )
 
     def open_uploads(self) -> int:
@@ -98,13 +110,7 @@ class HostedRepositories:
         principal: Principal = ANONYMOUS,
     ) -> Response:
         """Answer one request that writes. Raises RemoraError."""
-        if not choice.pushable:
-            raise RegistryError(
-                "UNSUPPORTED",
-                f"{request.method} of this path is not offered: {choice.name} is not hosted here for pushes",
-                {"allowed": ["GET", "HEAD"]},
-                mend="Push to the upstream registry itself, or host it: remora node --hosted GLOB",
-            )
+        uploads, pushes = self._meant(request, choice)
         match route:
             case UploadsRoute():
                 source = self._source(route, upstreams, principal)
@@ -112,23 +118,41 @@ class HostedRepositories:
                 anywhere = route.source is None and (
                     self._guard is None or self._guard.may(principal, CATALOG, Action.PULL)
                 )
-                return await self._uploads.begin(request, choice, route, source=source, anywhere=anywhere)
+                return await uploads.begin(request, choice, route, source=source, anywhere=anywhere)
             case UploadRoute() if request.method == "PATCH":
-                return await self._uploads.send(request, choice, route)
+                return await uploads.send(request, choice, route)
             case UploadRoute() if request.method == "PUT":
-                return await self._uploads.end(request, choice, route)
+                return await uploads.end(request, choice, route)
             case UploadRoute() if request.method == "DELETE":
-                return await self._uploads.cancel(choice, route)
+                return await uploads.cancel(choice, route)
             case UploadRoute():
-                return await self._uploads.status(choice, route)
+                return await uploads.status(choice, route)
             case ManifestRoute() if request.method == "PUT":
-                return await self._pushes.put(request, choice, route)
+                return await pushes.put(request, choice, route)
             case ManifestRoute():
-                return await self._pushes.delete_manifest(request, choice, route)
+                return await pushes.delete_manifest(request, choice, route)
             case BlobRoute():
-                return await self._pushes.delete_blob(request, choice, route.digest)
+                return await pushes.delete_blob(request, choice, route.digest)
             case _:
                 raise AssertionError(f"{route} does not write")
+
+    def _meant(self, request: Request, choice: Choice) -> tuple[UploadEndpoints, Pushes]:
+        if choice.pushable:
+            return self._own
+        if self._through is not None and not choice.hosted and choice.name in self.policy.through:
+            if request.method == "DELETE" and "/blobs/uploads/" not in request.path:
+                raise RegistryError(
+                    "UNSUPPORTED",
+                    f"{choice.name} is pushed through to its upstream, and deleted there",
+                    {"allowed": ["GET", "HEAD", "PUT"]},
+                )
+            return self._through
+        raise RegistryError(
+            "UNSUPPORTED",
+            f"{request.method} of this path is not offered: {choice.name} is not hosted here for pushes",
+            {"allowed": ["GET", "HEAD"]},
+            mend="Push to the upstream registry itself, or host it: remora node --hosted GLOB",
+        )
 
     def _source(self, route: UploadsRoute, upstreams: Upstreams, principal: Principal) -> Choice | None:
         """Where to mount from: nowhere where it can't be, and an ordinary upload follows."""

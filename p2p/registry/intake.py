@@ -86,8 +86,9 @@ class Intake:
         self._collected = self._bytes = 0
         self._garbage = GarbageStatistics(0, 0, 0)
 
-    def alone(self, digest: Digest) -> AbstractAsyncContextManager[None]:
-        """Keep every other push and collection of a digest out."""
+    def alone(self, repository: Repository, digest: Digest) -> AbstractAsyncContextManager[None]:
+        """Keep every other push of a digest out, to whatever repository, and its collection."""
+        del repository
         return self._locks.holding(digest)
 
     def holds(self, digest: Digest) -> bool:
@@ -98,7 +99,7 @@ class Intake:
         self, repository: Repository, upload: Upload, digest: Digest, media_type: str
     ) -> StoredBlob:
         """Make an upload a blob of a repository. VerificationError: it has another digest; StoreError."""
-        async with self.alone(digest):
+        async with self.alone(repository, digest):
             with self._content.staying(digest):
                 blob = await upload.finish(digest)
                 await self._record(repository, Descriptor(media_type, digest, blob.size))
@@ -108,7 +109,7 @@ class Intake:
     async def accept(self, repository: Repository, upload: Upload, pushed: Pushed) -> Accepted:
         """Make an upload a manifest of a repository, unless that is refused. StoreError."""
         digest = pushed.descriptor.digest
-        async with self.alone(digest):
+        async with self.alone(repository, digest):
             with self._content.staying(digest):
                 blob = await upload.finish(digest)
                 accepted = await self._put(repository, pushed)
@@ -230,7 +231,7 @@ class Intake:
         return (await self.garbage()).queued
 
     async def _review(self, digest: Digest, at: datetime, gone: list[Digest], told: Told) -> None:
-        async with self.alone(digest):
+        async with self._locks.holding(digest):
             # Whoever cancels a round waits for the one at hand: half deleted, it would hold up a push of it.
             with trio.CancelScope(shield=True):
                 size = await self._hosting.claim(digest, at)
@@ -243,7 +244,7 @@ class Intake:
     async def _delete_claimed(self, gone: list[Digest], told: Told = _silent) -> None:
         """Go on with deletes that failed or were cut short: no push of these bytes succeeds before."""
         for digest in await self._hosting.deleting():
-            async with self.alone(digest):
+            async with self._locks.holding(digest):
                 # Asked again: while this waited for the lock, they may have been deleted and pushed anew.
                 if digest not in await self._hosting.deleting():
                     continue

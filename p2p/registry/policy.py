@@ -47,6 +47,7 @@ class Policy:
 
     def __init__(self, settings: HostingSettings) -> None:
         self.hosted = Globs(settings.repositories, "hosting.repositories")
+        self.through = Globs(settings.push_through, "hosting.push_through")
         self.deletes = settings.deletes
         self._denied = Globs(settings.denied, "hosting.denied")
         self._immutable = Globs(settings.immutable_tags, "hosting.immutable_tags")

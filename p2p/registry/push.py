@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.route import ManifestRoute
     from p2p.metadata.hosting import Hosting
     from p2p.net.message import Header, Request
-    from p2p.registry.intake import Intake
+    from p2p.registry.api import Taking
     from p2p.registry.policy import Policy
     from p2p.registry.teller import Teller
     from p2p.registry.upstreams import Choice
@@ -39,7 +39,7 @@ class Pushes:
         self,
         *,
         hosting: Hosting,
-        intake: Intake,
+        intake: Taking,
         uploads: Uploads,
         policy: Policy,
         teller: Teller,

@@ -14,6 +14,7 @@ from p2p.discovery.api import KnownReference
 from p2p.errors import OriginError, OriginLimitedError, OriginStatusError, OriginUnreachableError
 from p2p.metadata.api import GENERIC, TagRow
 from p2p.registry.flights import Flights
+from p2p.registry.tag_policy import TagPolicies
 from p2p.registry.upstreams import OWN
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class TagResolver:
         self._metadata = metadata
         self._origins = origins
         self._references = references
-        self._settings = settings
+        self._policies = TagPolicies(settings)
         self._now = now
         self._flights: Flights[Resolved] = Flights()
 
@@ -69,7 +70,7 @@ class TagResolver:
                     "MANIFEST_UNKNOWN", f"hosted repository {repository.path} has no tag {tag}"
                 )
             return Resolved(row.target)
-        if row is not None and self._age(row) < self._settings.max_age:
+        if row is not None and self._age(row) < self._policies.of(repository).max_age:
             return Resolved(row.target)
         return await self._flights.ask((repository, tag), lambda: self._ask(repository, tag))
 
@@ -87,12 +88,13 @@ class TagResolver:
         return Resolved(target)
 
     async def _stale(self, repository: Repository, tag: str, error: OriginError) -> Descriptor:
-        limit = self._settings.stale_if_error
+        policy = self._policies.of(repository)
+        limit = policy.stale_if_error
         row = await self._metadata.tag(repository, tag)
         if row is not None and self._age(row) <= limit:
             log.warning("stale tag served", repository=str(repository), tag=tag, cause=str(error))
             return row.target
-        if limit > 0 and self._settings.from_peers:
+        if limit > 0 and policy.from_peers:
             known = await self._references.find_reference(str(repository), tag)
             if known is not None and known.age <= limit:
                 log.warning("tag taken from peers", repository=str(repository), tag=tag, cause=str(error))

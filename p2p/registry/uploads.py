@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.route import UploadRoute, UploadsRoute
     from p2p.metadata.hosting import BlobRecords
     from p2p.net.message import Header, Request
-    from p2p.registry.intake import Intake
+    from p2p.registry.api import Taking
     from p2p.registry.sessions import Sessions
     from p2p.registry.teller import Teller
     from p2p.registry.upstreams import Choice
@@ -37,7 +37,7 @@ class UploadEndpoints:
     """Answers for one front end. ``grace`` seconds are blobs kept that no manifest refers to yet."""
 
     def __init__(
-        self, *, sessions: Sessions, records: BlobRecords, intake: Intake, teller: Teller, grace: float
+        self, *, sessions: Sessions, records: BlobRecords, intake: Taking, teller: Teller, grace: float
     ) -> None:
         self._sessions = sessions
         self._records = records
@@ -68,7 +68,7 @@ class UploadEndpoints:
         self, request: Request, choice: Choice, digest: Digest, source: Choice | None
     ) -> Response | None:
         lease = datetime.now(UTC) + self._grace
-        async with self._intake.alone(digest):
+        async with self._intake.alone(choice.repository, digest):
             if not self._intake.holds(digest):
                 return None  # the row without the bytes would be a promise that can't be kept
             where = None if source is None else source.repository

@@ -21,9 +21,11 @@ from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.net.errors import BodyLostError, BodyTooLargeError
 from p2p.net.message import Request, Response
 from p2p.notifications.api import What
+from p2p.origin import memory
 from p2p.registry.app import Registry
 from p2p.registry.hosted import Hosted
 from p2p.registry.hosting import HostedRepositories
+from p2p.registry.through import PushThrough
 from p2p.store.memory import MemoryStore
 from p2p.transfer.streams import StoredStream
 from tests.support.registry_rig import (
@@ -125,6 +127,7 @@ class Push:
         self.store = MemoryStore(StoreSettings(), hasher=HASHER)
         self.origin = MemoryOrigin("test")
         origins = MemoryOrigins(self.origin)
+        self.upstream = memory.MemoryDestination(memory.MemoryOrigin("ghcr.io"))
         self.ears = Ears()
         self.announced: list[Holding] = []
         self.hosted = HostedRepositories(
@@ -135,6 +138,12 @@ class Push:
             content=self.store,
             announce=self.announced.append,
             notifier=self.ears,
+            through=PushThrough(
+                store=self.store,
+                metadata=self.hosting,
+                destination=lambda name: {"ghcr.io": self.upstream}[name],
+                announce=self.announced.append,
+            ),
         )
         self.registry = Registry(
             settings=self.registry_settings,

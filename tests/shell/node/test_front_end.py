@@ -25,6 +25,7 @@ from p2p.errors import ConfigError
 from p2p.metadata.sql import open_metadata
 from p2p.net.message import Content, Request, Response
 from p2p.node.front_end import FrontEnd, FrontEndParts, check_front_end, open_front_end
+from p2p.origin import memory
 from p2p.registry.hosted import Hosted
 from p2p.store.disk import DiskStore
 from tests.support.push_rig import EMPTY, Bytes, StoreTransfer, descriptor
@@ -56,6 +57,7 @@ async def front_end(state: Path, **more: Any) -> AsyncIterator[FrontEnd]:
             metadata=metadata,
             origins=origins,
             references=MemoryReferences(),
+            destination=lambda _: memory.MemoryDestination(memory.MemoryOrigin("test")),
             layouts=Hosted(),
             announce=lambda _: None,
             node="n1",

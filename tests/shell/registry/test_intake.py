@@ -63,7 +63,7 @@ async def test_pushed_again_while_it_waits_for_its_review() -> None:
 async def test_a_push_waits_for_a_collection_of_the_same_bytes() -> None:
     push = Push()
     await push.blob(DATA)
-    async with trio.open_nursery() as nursery, push.hosted.intake.alone(DIGEST):
+    async with trio.open_nursery() as nursery, push.hosted.intake.alone(APP, DIGEST):
         nursery.start_soon(push.blob, DATA)
         await wait_all_tasks_blocked()
         far = datetime.now(UTC) + timedelta(seconds=2 * DAY)

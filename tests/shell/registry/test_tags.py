@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from p2p.config import TagSettings
+from p2p.config import TagRuleSettings, TagSettings
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.manifest import OCI_MANIFEST
@@ -194,3 +194,11 @@ def test_media_type_from_a_peer_is_checked() -> None:
 def test_unavailable() -> None:
     assert all(map(unavailable, UNAVAILABLE))
     assert not any(map(unavailable, ANSWERS))
+
+
+async def test_a_rule_for_some_repositories() -> None:
+    rule = TagRuleSettings(repositories=("test/app",), max_age=3600.0)
+    setup = Setup(TagSettings(rules=(rule,)))
+    for _ in range(3):
+        assert await setup.resolve() == (setup.digest, False)
+    assert setup.origin.calls["head"] == 1
