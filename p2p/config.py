@@ -126,7 +126,7 @@ class HostingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     denied: tuple[str, ...] = ()
     """Globs over repository names, hosted or of upstreams, that are neither read nor written."""
     immutable_tags: tuple[str, ...] = ()
-    """Globs over ``repository:tag``: such a tag, once there, is never moved or deleted."""
+    """Globs over ``repository:tag`` (``team/**:v*``): such a tag, once there, is never moved or deleted."""
     deletes: bool = True
     """Whether tags, manifests and blobs can be deleted."""
     upload_expiry: float = 86400.0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from p2p.core.oci.glob import Glob, GlobError
 from p2p.errors import ConfigError
 from p2p.notifications.api import What
 
@@ -23,12 +22,12 @@ class Interest:
     """Filters; an empty one lets everything pass, and all must let an event pass."""
 
     actions: frozenset[What] = frozenset()
-    repositories: tuple[str, ...] = ()
+    repositories: tuple[Glob, ...] = ()
     media_types: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, settings: SinkSettings) -> Interest:
-        """Read the filters of a sink; ConfigError for an action that there is not."""
+        """Read the filters of a sink; ConfigError for an action or a glob that is none."""
         known = {what.value: what for what in What}
         for action in settings.actions:
             if action not in known:
@@ -37,7 +36,7 @@ class Interest:
                 )
         return cls(
             frozenset(known[action] for action in settings.actions),
-            settings.repositories,
+            tuple(_glob(name, text) for text in settings.repositories),
             settings.media_types,
         )
 
@@ -49,16 +48,17 @@ class Interest:
         if self.media_types and not any(fnmatchcase(media_type, glob) for glob in self.media_types):
             return False
         path = happening.repository.path
-        return not self.repositories or any(_pattern(glob).fullmatch(path) for glob in self.repositories)
+        return not self.repositories or any(glob.matches(path) for glob in self.repositories)
 
     def select(self, events: Sequence[Event]) -> Sequence[Event]:
         """Give those that the sink is told of."""
         return [event for event in events if self.covers(event.happening)]
 
 
-@lru_cache(maxsize=1024)
-def _pattern(glob: str) -> re.Pattern[str]:
-    """Read a glob as everywhere else in the settings: ``*`` within a part of a name, ``**`` over parts."""
-    meaning = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
-    tokens = re.findall(r"\*\*|.", glob, re.DOTALL)
-    return re.compile("".join(meaning.get(token) or re.escape(token) for token in tokens))
+def _glob(name: str, text: str) -> Glob:
+    try:
+        return Glob.parse(text)
+    except GlobError as error:
+        raise ConfigError(
+            f"sink {name}", f"repository pattern {text!r} {error}", 'Write "team/*", "team/**" or "**/app"'
+        ) from error

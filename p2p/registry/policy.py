@@ -1,56 +1,44 @@
-"""What may be done with a repository or a tag, by globs over their names. Pure.
-
-In a glob ``*`` stands for any characters of one component of a name, ``**`` for any number of components, and
-``?`` for one character. A glob matches a whole name or nothing.
-"""
+"""What may be done with a repository or a tag, by globs over their names. Pure."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from p2p.core.oci.error import RegistryError
+from p2p.core.oci.glob import Glob, GlobError, TagGlob
 from p2p.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from p2p.config import HostingSettings
 
-_TOKEN = re.compile(r"\*\*/|/\*\*|\*\*|\*|\?|[^*?]")
-_MEANING = {"**/": "(?:.*/)?", "/**": "(?:/.*)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+Read = TypeVar("Read")
 
 
-class Globs:
-    """Names that match any of some globs."""
+class Names:
+    """Repository names that match any of some globs."""
 
     def __init__(self, globs: Iterable[str], setting: str) -> None:
-        """``setting`` is named by the ConfigError for a glob that is empty or begins with a slash."""
-        self._patterns = []
-        for glob in globs:
-            if not glob or glob.startswith("/") or "//" in glob:
-                raise ConfigError(setting, f"{glob!r} is no glob over names", "Write it as team/** or app-*")
-            parts = (_MEANING.get(token) or re.escape(token) for token in _TOKEN.findall(glob))
-            self._patterns.append(re.compile("".join(parts)))
+        """``setting`` is named by the ConfigError for what is no glob."""
+        self._globs = _parsed(globs, Glob.parse, setting, "team/**, team/* or app-*")
 
     def __contains__(self, name: object) -> bool:
         """Whether a name matches."""
-        return isinstance(name, str) and any(pattern.fullmatch(name) for pattern in self._patterns)
-
-    def __bool__(self) -> bool:
-        """Whether there is any glob."""
-        return bool(self._patterns)
+        return isinstance(name, str) and any(glob.matches(name) for glob in self._globs)
 
 
 class Policy:
     """``HostingSettings`` as questions. Names are those that requests use."""
 
     def __init__(self, settings: HostingSettings) -> None:
-        self.hosted = Globs(settings.repositories, "hosting.repositories")
-        self.through = Globs(settings.push_through, "hosting.push_through")
+        self.hosted = Names(settings.repositories, "hosting.repositories")
+        self.through = Names(settings.push_through, "hosting.push_through")
         self.deletes = settings.deletes
-        self._denied = Globs(settings.denied, "hosting.denied")
-        self._immutable = Globs(settings.immutable_tags, "hosting.immutable_tags")
+        self._denied = Names(settings.denied, "hosting.denied")
+        self._immutable = _parsed(
+            settings.immutable_tags, TagGlob.parse, "hosting.immutable_tags", "team/**:v*"
+        )
 
     def admit(self, name: str) -> None:
         """RegistryError DENIED for a repository that nobody may use."""
@@ -66,7 +54,7 @@ class Policy:
 
     def immutable(self, name: str, tag: str) -> bool:
         """Whether a tag, once there, stays as it is."""
-        return f"{name}:{tag}" in self._immutable
+        return any(glob.matches(name, tag) for glob in self._immutable)
 
     def admit_delete(self, name: str, tag: str | None = None) -> None:
         """RegistryError where deletes are off, or the tag is immutable."""
@@ -79,3 +67,15 @@ class Policy:
             )
         if tag is not None and self.immutable(name, tag):
             raise RegistryError("DENIED", f"tag {name}:{tag} is immutable", mend="See hosting.immutable_tags")
+
+
+def _parsed(
+    texts: Iterable[str], parse: Callable[[str], Read], setting: str, example: str
+) -> tuple[Read, ...]:
+    read = []
+    for text in texts:
+        try:
+            read.append(parse(text))
+        except GlobError as error:
+            raise ConfigError(setting, f"{text!r} {error}", f"Write it as {example}") from error
+    return tuple(read)

@@ -11,57 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from p2p.core.oci.glob import EVERYTHING, Glob, GlobError
 from p2p.errors import ConfigError
 from p2p.registry.auth.api import ALL_ACTIONS, ANONYMOUS, CATALOG, Action, Principal
 
 if TYPE_CHECKING:
     from p2p.config import AuthSettings, RuleSettings
 
-EVERYTHING: Final = "**"
 ANYONE: Final = "anonymous"
 LOGGED_IN: Final = "authenticated"
 GROUP_MARK: Final = "@"
 
-_COMPONENT: Final = re.compile(r"[a-z0-9._:*-]+")
 _GROUP: Final = re.compile(r"@[^\s@]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Glob:
-    """A pattern of repository names.
-
-    ``*`` stands for any characters within a component, a whole component ``**`` for any number of
-    components: at least one at the end (``team-a/**`` is not ``team-a``), maybe none elsewhere.
-    """
-
-    text: str
-    pattern: re.Pattern[str]
-
-    @classmethod
-    def parse(cls, text: str) -> Glob:
-        """Read a pattern; raises ConfigError."""
-        parts = text.split("/")
-        for part in parts:
-            if part in (".", "..") or _COMPONENT.fullmatch(part) is None or ("**" in part and part != "**"):
-                raise ConfigError(
-                    f"repository pattern {text!r}",
-                    "is not made of lower-case names, * and **",
-                    'Write "team-a/*", "team-a/**", "**/base" or "**"; ** only as a whole component',
-                )
-        *front, last = parts
-        pieces = [r"(?:[^/]+/)*" if part == "**" else _escaped(part) + "/" for part in front]
-        pieces.append(r"(?:[^/]+/)*[^/]+" if last == "**" else _escaped(last))
-        return cls(text, re.compile("".join(pieces)))
-
-    def matches(self, repository: str) -> bool:
-        """Whether it covers this name; ``CATALOG`` is covered by ``**`` alone."""
-        if repository == CATALOG:
-            return self.text == EVERYTHING
-        return self.pattern.fullmatch(repository) is not None
-
-
-def _escaped(component: str) -> str:
-    return "[^/]+" if component == "*" else re.escape(component).replace(r"\*", "[^/]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +50,23 @@ class Rule:
                     f"{subject!r} is no subject",
                     f"Write a user's name, @group, {ANYONE} or {LOGGED_IN}",
                 )
-        globs = tuple(Glob.parse(text) for text in settings.repositories)
+        globs = tuple(_glob(text) for text in settings.repositories)
         return cls(globs, frozenset(settings.subjects), _actions(settings.actions, where))
+
+    def covers(self, repository: str) -> bool:
+        """Whether it speaks of this repository; of ``CATALOG`` only by ``**``."""
+        if repository == CATALOG:
+            return any(glob.text == EVERYTHING for glob in self.globs)
+        return any(glob.matches(repository) for glob in self.globs)
+
+
+def _glob(text: str) -> Glob:
+    try:
+        return Glob.parse(text)
+    except GlobError as error:
+        raise ConfigError(
+            f"repository pattern {text!r}", str(error), 'Write "team-a/*", "team-a/**", "**/base" or "**"'
+        ) from error
 
 
 def _actions(names: tuple[str, ...], where: str) -> frozenset[Action]:
@@ -144,9 +120,7 @@ class AccessRules:
         if not self.rules:
             return principal.grants is not None
         return any(
-            action in rule.actions
-            and self._meant(rule, principal)
-            and any(glob.matches(repository) for glob in rule.globs)
+            action in rule.actions and self._meant(rule, principal) and rule.covers(repository)
             for rule in self.rules
         )
 

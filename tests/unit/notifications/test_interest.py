@@ -19,10 +19,9 @@ def test_an_empty_filter_lets_everything_pass() -> None:
         (SinkSettings(actions=("push", "delete")), True),
         (SinkSettings(actions=("pull",)), False),
         (SinkSettings(repositories=("other", "team/*")), True),
-        (SinkSettings(repositories=("TEAM/*",)), False),
         (SinkSettings(repositories=("*app",)), False),
         (SinkSettings(repositories=("*",)), False),
-        (SinkSettings(repositories=("**app",)), True),
+        (SinkSettings(repositories=("**/*app",)), True),
         (SinkSettings(repositories=("**",)), True),
         (SinkSettings(repositories=("team/ap?",)), True),
         (SinkSettings(repositories=("team.app",)), False),
@@ -47,3 +46,9 @@ def test_events_are_selected_in_order() -> None:
 def test_an_unknown_action() -> None:
     with pytest.raises(ConfigError, match=r"sink hook: there is no action 'psuh'.*push, pull"):
         Interest.of("hook", SinkSettings(actions=("psuh",)))
+
+
+@pytest.mark.parametrize("glob", ["TEAM/*", "**app", ""])
+def test_what_is_no_glob(glob: str) -> None:
+    with pytest.raises(ConfigError, match=r"sink hook: repository pattern.*Write"):
+        Interest.of("hook", SinkSettings(repositories=(glob,)))

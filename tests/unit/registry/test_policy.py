@@ -3,32 +3,27 @@ import pytest
 from p2p.config import HostingSettings
 from p2p.core.oci.error import RegistryError
 from p2p.errors import ConfigError
-from p2p.registry.policy import Globs, Policy
+from p2p.registry.policy import Names, Policy
 
 
-@pytest.mark.parametrize(
-    ("glob", "yes", "no"),
-    [
-        ("app", ["app"], ["apps", "a", "x/app", "app/x"]),
-        ("team/*", ["team/a", "team/"], ["team", "team/a/b", "xteam/a"]),
-        ("team/**", ["team", "team/a", "team/a/b"], ["teams/a", "x/team/a"]),
-        ("**/app", ["app", "a/app", "a/b/app"], ["xapp", "app/a"]),
-        ("**", ["a", "a/b"], []),
-        ("a?c", ["abc"], ["a/c", "ac"]),
-        ("a.c", ["a.c"], ["abc"]),
-        ("team/app:v*", ["team/app:v1", "team/app:v"], ["team/app:1", "team/x:v1"]),
-    ],
-)
-def test_globs(glob: str, yes: list[str], no: list[str]) -> None:
-    globs = Globs([glob], "setting")
-    assert [name for name in yes if name not in globs] == []
-    assert [name for name in no if name in globs] == []
+def test_names() -> None:
+    names = Names(["team/**", "app-?"], "setting")
+    assert [name for name in ("team/a", "app-1", "team", "app", "x/team/a") if name in names] == [
+        "team/a",
+        "app-1",
+    ]
 
 
-@pytest.mark.parametrize("glob", ["", "/team", "a//b"])
+@pytest.mark.parametrize("glob", ["", "/team", "a//b", "Team/*", "team**"])
 def test_what_is_no_glob(glob: str) -> None:
     with pytest.raises(ConfigError, match=r"hosting\.repositories"):
         Policy(HostingSettings(repositories=(glob,)))
+
+
+@pytest.mark.parametrize("glob", ["", "**", "app:", "app:a/b"])
+def test_what_is_no_glob_over_tags(glob: str) -> None:
+    with pytest.raises(ConfigError, match=r"hosting\.immutable_tags.*team/\*\*:v\*"):
+        Policy(HostingSettings(immutable_tags=(glob,)))
 
 
 def test_questions() -> None:
