@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.clients import skopeo_push
 from tests.support.images import OciLayout, small_layers
-from tests.support.nodes import Node, pull_image
+from tests.support.nodes import Node, Tracker, pull_image
 from tests.support.registry_origin import DockerRegistry
 
 if TYPE_CHECKING:
@@ -22,10 +22,15 @@ def test_pushed_once_and_pulled_everywhere(directory: Path) -> None:
     config.write_text('[hosting]\npush_through = ["lab/**"]\n')
     with (
         DockerRegistry(directory) as registry,
+        Tracker(directory) as tracker,
         Node(
-            "near", directory, upstreams={"lab": registry.address}, options=("--config", str(config))
+            "near",
+            directory,
+            upstreams={"lab": registry.address},
+            tracker=tracker.url,
+            options=("--config", str(config)),
         ) as near,
-        Node("far", directory, upstreams={"lab": registry.address}, peers=[near.peer]) as far,
+        Node("far", directory, upstreams={"lab": registry.address}, tracker=tracker.url) as far,
     ):
         skopeo_push(layout.root, "1", f"{near.registry}/{NAME}:1")
         assert pull_image(registry.address, "app", "1") == image.digest

@@ -246,7 +246,7 @@ async def test_what_is_pushed_again_before_a_failed_delete_is_done_stays() -> No
     push = Push()
     await push.blob(DATA)
     far = datetime.now(UTC) + timedelta(seconds=2 * DAY)
-    async with trio.open_nursery() as nursery, push.hosted.intake.alone(DIGEST):
+    async with trio.open_nursery() as nursery, push.hosted.intake.alone(APP, DIGEST):
         assert await push.hosting.claim(DIGEST, far) == len(DATA)
         nursery.start_soon(push.blob, DATA)
         await wait_all_tasks_blocked()
