@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import trio
 
@@ -16,7 +16,8 @@ from p2p.config import HostingSettings, RegistrySettings, StoreSettings, TagSett
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from p2p.core.oci.reference import Repository
-from p2p.metadata.hosting import HOSTED
+from p2p.metadata.api import Metadata
+from p2p.metadata.hosting import HOSTED, Hosting
 from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.net.errors import BodyLostError, BodyTooLargeError
 from p2p.net.message import Request, Response
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
     from p2p.core.wire.common import Holding
     from p2p.notifications.api import Happening
+    from p2p.store.content import ContentStore
     from p2p.transfer.api import Wanted
 
 APP = Repository(HOSTED, "team/app")
@@ -83,10 +85,14 @@ class Bytes:
         return data
 
 
+class Records(Metadata, Hosting, Protocol):
+    """All that a node keeps of repositories."""
+
+
 class StoreTransfer(MemoryTransfer):
     """Complete blobs come from a real store; all else as in the twin."""
 
-    def __init__(self, origins: MemoryOrigins, store: MemoryStore) -> None:
+    def __init__(self, origins: MemoryOrigins, store: ContentStore) -> None:
         super().__init__(origins)
         self._store = store
 
@@ -121,10 +127,10 @@ class Push:
     registry_settings: RegistrySettings = field(
         default_factory=lambda: RegistrySettings(default_upstream="test")
     )
-    hosting: MemoryHosting = field(default_factory=MemoryHosting)
+    hosting: Records = field(default_factory=MemoryHosting)
+    store: ContentStore = field(default_factory=lambda: MemoryStore(StoreSettings(), hasher=HASHER))
 
     def __post_init__(self) -> None:
-        self.store = MemoryStore(StoreSettings(), hasher=HASHER)
         self.origin = MemoryOrigin("test")
         origins = MemoryOrigins(self.origin)
         self.upstream = memory.MemoryDestination(memory.MemoryOrigin("ghcr.io"))
