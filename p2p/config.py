@@ -39,6 +39,15 @@ class RegistrySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limits: ServerLimits = ServerLimits()
 
 
+class PluginSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part that another distribution brings."""
+
+    name: str
+    """Of its entry point."""
+    options: tuple[str, ...] = ()
+    """Each as ``key=value``; what they are is the part's affair."""
+
+
 class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The peer port and the peers known by configuration."""
 
@@ -48,6 +57,8 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     advertise: str = ""
     """Address that others are told; empty: the listening one."""
     static: tuple[str, ...] = ()
+    sources: tuple[PluginSettings, ...] = ()
+    """Of ``remora.providers``: further ways to learn of peers."""
     limits: ServerLimits = ServerLimits(idle_timeout=300.0)
 
 
@@ -69,6 +80,10 @@ class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Eviction begins at ``high_water`` of the quota and goes on to ``low_water``."""
     paranoid: bool = False
     """Hash every finished file once more."""
+    driver: str = ""
+    """The name of an entry point of ``remora.drivers``; empty: files in ``state``."""
+    options: tuple[str, ...] = ()
+    """Each as ``key=value``, for that."""
 
 
 class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,6 +193,8 @@ class AuthSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """URL of the token service that clients are sent to; empty: tokens come another way."""
     service: str = "remora"
     """This registry's name in challenges."""
+    authenticators: tuple[PluginSettings, ...] = ()
+    """Of ``remora.authenticators``: asked after passwords and tokens, in this order."""
     groups: dict[str, tuple[str, ...]] = {}
     """Users by group, beside the ``groups`` that tokens name."""
     rules: tuple[RuleSettings, ...] = ()
@@ -237,20 +254,15 @@ class ScrubSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Part of the time that the disk is read for it at most, whatever the period says."""
 
 
-class PluginSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A part that another distribution brings."""
-
-    name: str
-    """Of its entry point."""
-    options: tuple[str, ...] = ()
-    """Each as ``key=value``; what they are is the part's affair."""
-
-
 class MetadataSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where tags, manifests and leases are kept."""
 
     url: str = ""
     """``postgresql://user@host/database``, shared by several front ends; empty: a file in ``state``."""
+    kind: str = ""
+    """The name of an entry point of ``remora.metadata``; empty: SQL, as ``url`` says."""
+    options: tuple[str, ...] = ()
+    """Each as ``key=value``, for that."""
 
 
 class ExtensionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

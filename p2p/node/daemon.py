@@ -30,7 +30,6 @@ from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import Identity, TrackerClient
 from p2p.errors import lone
-from p2p.metadata.sql import open_metadata
 from p2p.net.hosts import LOOPBACK_HOSTS, guard_hosts
 from p2p.net.listeners import open_listeners
 from p2p.net.server import serve
@@ -41,13 +40,13 @@ from p2p.node.health import health_handler
 from p2p.node.identity import node_id
 from p2p.node.logs import configure
 from p2p.node.metrics import Metrics, Readings
+from p2p.node.plugins import open_database, open_sources, open_store
 from p2p.node.prefetch import Prefetcher
 from p2p.node.references import PeerReferences
 from p2p.node.upkeep import Upkeep, tell_bad
 from p2p.origin.factory import open_origins
 from p2p.origin.push import Pusher
 from p2p.registry.hosted import host_layouts
-from p2p.store.disk import DiskStore
 from p2p.store.scrubber import Scrubber
 from p2p.store.verify import LinkHasher
 from p2p.transfer.buffers import BufferPool
@@ -63,10 +62,11 @@ if TYPE_CHECKING:
 
     from p2p.config import NodeSettings
     from p2p.core.wire.tracker import Intent, IntentCancel
-    from p2p.metadata.sql import SqlMetadata
+    from p2p.discovery.api import ProviderSource
     from p2p.net.listeners import Listener
     from p2p.net.server import Server
     from p2p.node.front_end import FrontEnd
+    from p2p.node.plugins import Database, Driver
     from p2p.registry.app import Registry
     from p2p.registry.hosted import Hosted
 
@@ -132,8 +132,9 @@ class _Node:
         settings: NodeSettings,
         identity: Identity,
         hasher: LinkHasher,
-        store: DiskStore,
-        metadata: SqlMetadata,
+        store: Driver,
+        metadata: Database,
+        sources: Sequence[ProviderSource],
         listeners: Mapping[str, Sequence[Listener]],
         stack: AsyncExitStack,
     ) -> None:
@@ -141,6 +142,7 @@ class _Node:
         self.identity = identity
         self.store = store
         self.metadata = metadata
+        self.sources = sources
         self.listeners = listeners
         self.started = trio.current_time()
         rng = self.rng = random.SystemRandom()
@@ -212,9 +214,11 @@ class _Node:
                 node.routes.announce(Holding(str(digest), 0, 0, False))
                 node.holdings.changed(digest)
 
-        store = await DiskStore.load(state, settings.store, hasher=hasher, withdraw=withdraw)
-        stack.callback(store.close)
-        metadata = await stack.enter_async_context(open_metadata(state, settings.metadata.url))
+        store = await stack.enter_async_context(
+            open_store(settings.store, state=state, node=name, hasher=hasher, withdraw=withdraw)
+        )
+        metadata = await stack.enter_async_context(open_database(settings.metadata, state=state, node=name))
+        sources = await stack.enter_async_context(open_sources(settings.peer.sources, state=state, node=name))
         listeners: dict[str, Sequence[Listener]] = {}
         for role, address in (
             ("registry", settings.registry.listen),
@@ -227,7 +231,7 @@ class _Node:
                 stack.callback(listener.close)
         host, port = advertised(settings.peer, listeners["peer"][0].address)
         identity = Identity(own, name, host, port)
-        node = cls(settings, identity, hasher, store, metadata, listeners, stack)
+        node = cls(settings, identity, hasher, store, metadata, sources, listeners, stack)
         late.append(node)
         return node
 
@@ -237,6 +241,8 @@ class _Node:
             async with trio.open_nursery() as core:
                 for part in (self.buffers, self.links, self.engine, self.routes):
                     await core.start(part.run)
+                for source in self.sources:
+                    await core.start(source.run, self.static)
                 for blob in self.store.blobs():
                     self.routes.announce(Holding(str(blob.digest), blob.size, 1, True))
                 hosted = await host_layouts(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from p2p.errors import ConfigError
 from p2p.net.tls import TlsFiles
 from p2p.node.exposure import check_registry_address
+from p2p.node.plugins import open_authenticators
 from p2p.notifications.service import Notifications, open_notifications
 from p2p.registry.app import Registry
 from p2p.registry.auth.factory import is_configured, open_guard
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from p2p.config import NodeSettings, UpstreamSettings
     from p2p.core.wire.common import Holding
     from p2p.discovery.api import References
-    from p2p.metadata.sql import SqlMetadata
+    from p2p.node.plugins import Database, Driver
     from p2p.origin.api import Destination
     from p2p.registry.api import OriginLookup
     from p2p.registry.auth.guard import Guard
     from p2p.registry.hosted import Hosted
-    from p2p.store.content import ContentStore
     from p2p.transfer.api import Transfer
 
 
@@ -62,7 +62,7 @@ def check_front_end(settings: NodeSettings) -> None:
         )
     check_registry_address(
         settings.registry.listen,
-        authenticated=is_configured(settings.auth),
+        authenticated=is_configured(settings.auth, settings.auth.authenticators),
         encrypted=bool(settings.tls.cert_file),
         insecure=settings.registry.insecure,
     )
@@ -74,8 +74,8 @@ class FrontEndParts:
 
     upstreams: Mapping[str, UpstreamSettings]
     transfer: Transfer
-    store: ContentStore
-    metadata: SqlMetadata
+    store: Driver
+    metadata: Database
     origins: OriginLookup
     references: References
     destination: Callable[[str], Destination]
@@ -92,8 +92,11 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
     state = Path(settings.state)
     async with AsyncExitStack() as stack:
         guard: Guard | None = None
-        if is_configured(settings.auth):
-            guard = await stack.enter_async_context(open_guard(settings.auth))
+        more = await stack.enter_async_context(
+            open_authenticators(settings.auth.authenticators, state=state, node=parts.node)
+        )
+        if is_configured(settings.auth, more):
+            guard = await stack.enter_async_context(open_guard(settings.auth, more))
         tls = None
         if settings.tls.cert_file or settings.tls.key_file:
             tls = TlsFiles(Path(settings.tls.cert_file), Path(settings.tls.key_file))

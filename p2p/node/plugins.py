@@ -1,4 +1,4 @@
-"""Parts of a node that other distributions bring, besides sinks and front-end extensions.
+"""Parts of a node that other distributions may bring, besides sinks and front-end extensions.
 
 An entry point is a function that takes a ``PluginContext`` and gives an async context manager of the part,
 open while the node runs. It raises ConfigError for options that don't do.
@@ -15,27 +15,41 @@ from p2p.config import StoreSettings
 from p2p.errors import ConfigError
 from p2p.metadata.api import Metadata
 from p2p.metadata.hosting import Hosting
+from p2p.metadata.sql import open_metadata
+from p2p.registry.api import OwnedContent
 from p2p.store.api import Store, Uploads
+from p2p.store.disk import DiskStore
+from p2p.store.scrubber import Scrubbed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from p2p.config import PluginSettings
+    from p2p.config import MetadataSettings, PluginSettings
     from p2p.core.oci.digest import Digest
     from p2p.discovery.api import ProviderSource
     from p2p.registry.auth.api import Authenticator
+    from p2p.store.api import StoredBlob, StoreStatistics
+    from p2p.store.verify import LinkHasher
 
 Part = TypeVar("Part")
 
 
-class Driver(Store, Protocol):
-    """What ``remora.drivers`` give: where content is kept."""
+class Driver(Store, Scrubbed, OwnedContent, Protocol):
+    """What ``remora.drivers`` give: where content is kept, and its upkeep."""
 
     @property
     def uploads(self) -> Uploads:
         """What is being pushed."""
+        ...
+
+    def blobs(self) -> Sequence[StoredBlob]:
+        """All complete blobs, least recently used first."""
+        ...
+
+    def statistics(self) -> StoreStatistics:
+        """Count."""
         ...
 
 
@@ -74,7 +88,9 @@ async def open_authenticators(
         opened: list[Authenticator] = []
         for one in chosen:
             part: AbstractAsyncContextManager[Authenticator] = _part(
-                extensions.AUTHENTICATORS, one, PluginContext(state=state, node=node, options=one.options)
+                extensions.AUTHENTICATORS,
+                one.name,
+                PluginContext(state=state, node=node, options=one.options),
             )
             opened.append(await stack.enter_async_context(part))
         yield opened
@@ -89,40 +105,51 @@ async def open_sources(
         opened: list[ProviderSource] = []
         for one in chosen:
             part: AbstractAsyncContextManager[ProviderSource] = _part(
-                extensions.PROVIDERS, one, PluginContext(state=state, node=node, options=one.options)
+                extensions.PROVIDERS, one.name, PluginContext(state=state, node=node, options=one.options)
             )
             opened.append(await stack.enter_async_context(part))
         yield opened
 
 
 @asynccontextmanager
-async def open_driver(
-    chosen: PluginSettings,
+async def open_store(
     settings: StoreSettings,
     *,
     state: Path,
     node: str,
+    hasher: LinkHasher | None = None,
     withdraw: Callable[[Digest], None] | None = None,
 ) -> AsyncIterator[Driver]:
-    """Open this one of ``remora.drivers``."""
-    context = PluginContext(state=state, node=node, options=chosen.options, store=settings, withdraw=withdraw)
-    part: AbstractAsyncContextManager[Driver] = _part(extensions.DRIVERS, chosen, context)
+    """Open the node's store: files in ``state``, or the driver that the settings name."""
+    if not settings.driver:
+        with await DiskStore.load(state, settings, hasher=hasher, withdraw=withdraw) as store:
+            yield store
+        return
+    context = PluginContext(
+        state=state, node=node, options=settings.options, store=settings, withdraw=withdraw
+    )
+    part: AbstractAsyncContextManager[Driver] = _part(extensions.DRIVERS, settings.driver, context)
     async with part as driver:
         yield driver
 
 
 @asynccontextmanager
-async def open_database(chosen: PluginSettings, *, state: Path, node: str) -> AsyncIterator[Database]:
-    """Open this one of ``remora.metadata``."""
-    part: AbstractAsyncContextManager[Database] = _part(
-        extensions.METADATA, chosen, PluginContext(state=state, node=node, options=chosen.options)
-    )
+async def open_database(settings: MetadataSettings, *, state: Path, node: str) -> AsyncIterator[Database]:
+    """Open the node's metadata: SQL, or what the settings name."""
+    if not settings.kind:
+        async with open_metadata(state, settings.url) as sql:
+            yield sql
+        return
+    if settings.url:
+        raise ConfigError("metadata.url", "is for SQL, and metadata.kind names another", "Set one of them")
+    context = PluginContext(state=state, node=node, options=settings.options)
+    part: AbstractAsyncContextManager[Database] = _part(extensions.METADATA, settings.kind, context)
     async with part as database:
         yield database
 
 
-def _part(group: str, chosen: PluginSettings, context: PluginContext) -> AbstractAsyncContextManager[Part]:
-    opener = extensions.load(group, chosen.name)
+def _part(group: str, name: str, context: PluginContext) -> AbstractAsyncContextManager[Part]:
+    opener = extensions.load(group, name)
     if not callable(opener):
-        raise ConfigError(f"{group} {chosen.name}", "its entry point is no function", "Tell its author")
+        raise ConfigError(f"{group} {name}", "its entry point is no function", "Tell its author")
     return cast("AbstractAsyncContextManager[Part]", opener(context))

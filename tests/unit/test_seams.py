@@ -21,6 +21,7 @@ from p2p.metadata.sql import SqlMetadata
 from p2p.metadata.sqlite import Embedded
 from p2p.net.body import IncomingBody
 from p2p.net.message import RequestBody
+from p2p.node import plugins
 from p2p.notifications.api import Notifier, Queue, Silence, Sink
 from p2p.notifications.memory import MemoryQueue
 from p2p.notifications.notifier import QueueNotifier
@@ -55,6 +56,7 @@ from tests.support import auth_rig, catalog, cluster, happenings, http_rig, regi
 
 SEAMS: list[tuple[type, list[type]]] = [
     (Store, [DiskStore, MemoryStore]),
+    (plugins.Database, [SqlMetadata, MemoryHosting]),
     (Partial, [GrowingBlob]),
     (Upload, [GatheredUpload]),
     (Uploads, [StoredUploads]),

@@ -22,16 +22,22 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from p2p.config import (
+    AuthSettings,
     HostingSettings,
+    MetadataSettings,
     MetricsSettings,
     NodeSettings,
     PeerSettings,
+    PluginSettings,
     RegistrySettings,
+    RuleSettings,
     ServerLimits,
+    StoreSettings,
     UpstreamSettings,
 )
 from p2p.errors import ConfigError, LocalError, PortInUseError, RemoraError, StoreError
 from p2p.node.daemon import ReadyInfo, run_node
+from tests.support.example_packages import install_example
 from tests.support.images import MIB, Image, OciLayout
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -158,6 +164,42 @@ async def test_a_hosted_image_is_pulled_and_the_node_tells_of_it(tmp_path: Path,
         assert status["store"]["healthy"]
         told = await node.admin(f"/explain?digest={image.blobs[0].digest}")
         assert told["stored"]
+
+
+@pytest.mark.slow
+async def test_a_node_of_parts_from_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_example("node_parts", tmp_path, monkeypatch)
+    keys = trio.Path(tmp_path) / "keys"
+    await keys.write_text(f"ci {hashlib.sha256(b'k3y').hexdigest()}\n")
+    settings = on_free_ports(
+        tmp_path / "state",
+        auth=AuthSettings(
+            authenticators=(PluginSettings(name="api-keys", options=(f"file={keys}",)),),
+            rules=(RuleSettings(repositories=("**",), subjects=("ci",), actions=("pull", "push")),),
+        ),
+        peer=PeerSettings(
+            listen="127.0.0.1:0",
+            sources=(PluginSettings(name="dns", options=("host=127.0.0.1", "port=5999")),),
+        ),
+        store=StoreSettings(minimum_free=0.0, driver="memory"),
+        metadata=MetadataSettings(kind="memory"),
+        hosting=HostingSettings(repositories=("team/**",)),
+    )
+    data = b"layer" * 1000
+    blob = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    async with running(settings) as node:
+        assert (await node.get("registry", "/v2/")).status_code == 401
+        base = f"http://{node.info.registry}"
+        async with httpx.AsyncClient(base_url=base, auth=("any", "k3y")) as client:
+            answer = await client.post(f"/v2/team/app/blobs/uploads/?digest={blob}", content=data)
+            assert answer.status_code == 201
+            assert (await client.get(f"/v2/team/app/blobs/{blob}")).content == data
+        told = await node.admin(f"/explain?digest={blob}")
+        assert told["stored"]
+        with trio.fail_after(5):
+            while not (told := await node.admin(f"/explain?digest={blob}"))["known_peers"]:
+                await trio.lowlevel.checkpoint()
+    assert {entry.name for entry in entries(tmp_path / "state")}.isdisjoint({"metadata.db", "blobs"})
 
 
 @pytest.mark.slow

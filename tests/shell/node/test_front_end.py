@@ -15,6 +15,7 @@ from p2p.config import (
     AuthSettings,
     HostingSettings,
     NodeSettings,
+    PluginSettings,
     RegistrySettings,
     RuleSettings,
     StoreSettings,
@@ -161,6 +162,8 @@ def test_open_to_all_hosts_needs_a_decision() -> None:
         check_front_end(NodeSettings(registry=registry))
     check_front_end(NodeSettings(registry=RegistrySettings(listen="0.0.0.0:5000", insecure=True)))
     check_front_end(NodeSettings(registry=registry, auth=AuthSettings(htpasswd="users")))
+    more = AuthSettings(authenticators=(PluginSettings(name="api-keys"),))
+    check_front_end(NodeSettings(registry=registry, auth=more))
     check_front_end(NodeSettings())
     with pytest.raises(ConfigError, match=r"tls\.key_file"):
         check_front_end(NodeSettings(tls=TlsSettings(cert_file="c")))

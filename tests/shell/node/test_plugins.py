@@ -13,13 +13,13 @@ import trio
 import trio.testing
 
 from p2p import extensions
-from p2p.config import PluginSettings, StoreSettings
+from p2p.config import MetadataSettings, PluginSettings, StoreSettings
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.discovery.static import StaticPeers
 from p2p.errors import ConfigError, StoreFullError
 from p2p.metadata.hosting import HOSTED
-from p2p.node.plugins import PluginContext, open_authenticators, open_database, open_driver, open_sources
+from p2p.node.plugins import PluginContext, open_authenticators, open_database, open_sources, open_store
 from tests.support.example_packages import install_example
 from tests.support.happenings import APP
 
@@ -94,8 +94,8 @@ async def test_a_source_without_a_host(tmp_path: Path) -> None:
 
 
 async def test_a_storage_driver(tmp_path: Path) -> None:
-    chosen = PluginSettings(name="memory", options=("bytes=2097152",))
-    async with open_driver(chosen, StoreSettings(minimum_free=0.0), state=tmp_path, node="n") as store:
+    settings = StoreSettings(minimum_free=0.0, driver="memory", options=("bytes=2097152",))
+    async with open_store(settings, state=tmp_path, node="n") as store:
         upload = await store.uploads.begin("session")
         await upload.write(b"layer")
         blob = await upload.finish(Digest.of(b"layer"))
@@ -106,7 +106,7 @@ async def test_a_storage_driver(tmp_path: Path) -> None:
 
 
 async def test_metadata(tmp_path: Path) -> None:
-    async with open_database(PluginSettings(name="memory"), state=tmp_path, node="n") as metadata:
+    async with open_database(MetadataSettings(kind="memory"), state=tmp_path, node="n") as metadata:
         now = datetime.now(UTC)
         blob = Descriptor("text/plain", Digest.of(b"x"), 1)
         assert await metadata.add_blob(APP, blob, lease=now)
@@ -114,11 +114,28 @@ async def test_metadata(tmp_path: Path) -> None:
         assert await metadata.repositories(HOSTED, 5) == []
 
 
+async def test_a_url_is_for_sql(tmp_path: Path) -> None:
+    settings = MetadataSettings(kind="memory", url="postgresql://host/db")
+    with pytest.raises(ConfigError, match=r"metadata\.url: .*Set one of them"):
+        async with open_database(settings, state=tmp_path, node="n"):
+            pass
+
+
+async def test_what_a_node_has_without_plugins(tmp_path: Path) -> None:
+    async with (
+        open_store(StoreSettings(), state=tmp_path, node="n") as store,
+        open_database(MetadataSettings(), state=tmp_path, node="n") as metadata,
+    ):
+        assert store.blobs() == []
+        assert await metadata.repositories(HOSTED, 5) == []
+    assert (tmp_path / "metadata.db").exists()
+
+
 async def test_what_is_no_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = EntryPoints([EntryPoint("odd", "p2p:__version__", extensions.METADATA)])
     monkeypatch.setattr(extensions, "entry_points", lambda **found: points.select(**found))
     with pytest.raises(ConfigError, match="its entry point is no function"):
-        async with open_database(PluginSettings(name="odd"), state=tmp_path, node="n"):
+        async with open_database(MetadataSettings(kind="odd"), state=tmp_path, node="n"):
             pass
 
 
