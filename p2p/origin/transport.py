@@ -67,6 +67,9 @@ class Transport(httpx.AsyncBaseTransport):
                 raise _translate(error) from error
             except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
                 raise _translate(error) from error
+            except trio.Cancelled:
+                await _close_abandoned(pool)
+                raise
             patience = request.extensions.get("timeout", {}).get("read") or math.inf
             return httpx.Response(
                 answer.status,
@@ -105,6 +108,22 @@ class Transport(httpx.AsyncBaseTransport):
                 f"{self._ca_file} can't be used ({error.strerror or error})",
                 "Give a readable file of certificates in PEM",
             ) from error
+
+
+async def _close_abandoned(pool: httpcore.AsyncConnectionPool) -> None:
+    """Close what a cancelled request had been given and did not begin to use.
+
+    httpcore would keep such a connection for ever: it is neither idle nor closed, and takes one of
+    ``MAX_CONNECTIONS`` places. Nothing public tells whose a connection is.
+    """
+    used = {id(request.connection) for request in pool._requests}
+    with trio.CancelScope(shield=True):
+        for connection in pool.connections:
+            if id(connection) not in used and not connection.is_idle() and not connection.is_closed():
+                assert isinstance(connection, httpcore.AsyncHTTPConnection)
+                connection._connect_failed = True
+                await connection.aclose()
+        await pool._close_connections(pool._assign_requests_to_connections())
 
 
 def _make_context(ca_file: str) -> ssl.SSLContext:

@@ -36,12 +36,14 @@ class HostedCatalog:
         return [Repository(HOSTED, path) for path in await self._metadata.repositories(HOSTED, n, last)]
 
     async def tags(self, repository: Repository, n: int, last: str = "") -> Sequence[tuple[str, Descriptor]]:
-        """Give up to ``n`` tags after ``last``, in order, with the manifest of each."""
-        found = []
-        for tag in await self._metadata.tags(repository, n, last):
-            row = await self._metadata.tag(repository, tag)
-            if row is not None:  # it may have gone meanwhile
-                found.append((tag, row.target))
+        """Give up to ``n`` tags after ``last``, in order, with the manifest of each; none: it was the end."""
+        found: list[tuple[str, Descriptor]] = []
+        while not found and (names := await self._metadata.tags(repository, n, last)):
+            for tag in names:
+                row = await self._metadata.tag(repository, tag)
+                if row is not None:  # it may have gone meanwhile
+                    found.append((tag, row.target))
+            last = names[-1]
         return found
 
     async def referrers(

@@ -53,6 +53,26 @@ async def test_a_stream_may_be_left_at_any_point():
         await transport.aclose()
 
 
+async def test_cancelled_between_connecting_and_sending_it_keeps_no_place(monkeypatch):
+    async with upstream(lambda r: Reply(200, b"x")) as server:
+        transport = Transport("up", POLICY)
+        connect_tcp = transport._backend.connect_tcp
+        scope = trio.CancelScope()
+
+        async def cancelled_meanwhile(*args: object, **more: object) -> object:
+            stream = await connect_tcp(*args, **more)
+            scope.cancel()
+            return stream
+
+        with monkeypatch.context() as patch, scope:
+            patch.setattr(transport._backend, "connect_tcp", cancelled_meanwhile)
+            await get(transport, server.url())
+        assert scope.cancelled_caught
+        assert not any(pool.connections for pool in transport._pools.values())
+        assert await whole(await get(transport, server.url())) == b"x"
+        await transport.aclose()
+
+
 async def test_a_kept_connection_that_the_server_drops_meanwhile_is_no_error():
     """The server answers twice on each connection and closes it on the third request without a word."""
     counts = [0]

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_MANIFEST
+from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.registry.catalog import HostedCatalog
 from tests.support.push_rig import APP, Push, descriptor
+
+if TYPE_CHECKING:
+    from p2p.core.oci.reference import Repository
+    from p2p.metadata.api import TagRow
 
 
 async def test_what_was_pushed_is_read_from_the_beginning() -> None:
@@ -34,3 +41,20 @@ async def test_what_is_not_there_or_not_reached_is_not_read() -> None:
     await push.blob(b"content")
     assert await catalog.read(APP, digest, 3) is None
     assert await catalog.read(APP, digest, 100) == b"content"
+
+
+async def test_a_page_whose_tags_all_go_meanwhile_is_not_the_end() -> None:
+    class Fading(MemoryHosting):
+        """Loses tags between their names and their rows."""
+
+        async def tag(self, repository: Repository, tag: str) -> TagRow | None:
+            return None if tag < "3" else await super().tag(repository, tag)
+
+    push = Push(hosting=Fading())
+    for tag in ("1", "2", "3", "4"):
+        await push.image(tag)
+    catalog = HostedCatalog(metadata=push.hosting, records=push.hosting, store=push.store)
+    assert [tag for tag, _ in await catalog.tags(APP, 2)] == ["3", "4"]
+    assert [tag for tag, _ in await catalog.tags(APP, 1)] == ["3"]
+    assert [tag for tag, _ in await catalog.tags(APP, 3)] == ["3"]
+    assert await catalog.tags(APP, 2, "4") == []
