@@ -42,6 +42,22 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
+TERMS = (
+    *("app", "fu*", "repository:fuzz*", "tag:v1", "tag:v*", "platform:linux", "digest:sha256:0", "size:>1kB"),
+    *(
+        "annotation:a",
+        'annotation:a="b c"',
+        "referrers:>0",
+        "media-type:*",
+        "-app",
+        '"',
+        "x:",
+        "*",
+        "NEAR(",
+        "é",
+    ),
+)
+"""Of a search, sound and not."""
 
 SHARE = fuzz.SECONDS / 3
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(fuzz.SECONDS + 240)]
@@ -98,6 +114,8 @@ def cases(draw: st.DrawFn, image: Image) -> Case:
     path = {name: draw(real[name]) for name in sorted(parameters & real.keys()) if draw(st.integers(0, 3))}
     mode = draw(st.sampled_from(list(GenerationMode)))
     case = draw(_strategy(operation, mode, tuple(path.items())))
+    if "_remora/search" in operation.path and draw(st.booleans()):
+        case.query = {**(case.query or {}), "q": " ".join(draw(st.lists(st.sampled_from(TERMS), max_size=4)))}
     if parameters and not draw(st.integers(0, 15)):
         # Seldom the one that is down: each request to it is tried three times.
         ns = draw(st.sampled_from((fuzz.UP, "nonesuch", fuzz.UP, "nonesuch", fuzz.DOWN)))

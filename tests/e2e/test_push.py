@@ -94,6 +94,8 @@ def test_docker_pushes_again_without_sending_a_layer(
 
     second = dockerd.push(there, f"{node.registry}/team/second/deep:1")
 
+    assert "Mounted from team/" in dockerd.said
+    assert ": Pushed" not in dockerd.said, dockerd.said
     assert second == first
     assert pull_image(node.registry, "team/second/deep", "1") == first
 

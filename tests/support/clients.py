@@ -31,6 +31,7 @@ class Dockerd(Process):
             *("--iptables=false", "--ip6tables=false", "--bridge=none", "--max-download-attempts=2"),
         ]
         super().__init__(name, argv, directory)
+        self.said = ""
         self._client_config = home / "client"
 
     def wait_ready(self) -> None:
@@ -51,10 +52,14 @@ class Dockerd(Process):
         return digest
 
     def push(self, image: str, target: str) -> str:
-        """Tag an image as ``target``, push that, and return the digest that dockerd says the registry has."""
+        """Tag an image as ``target``, push that, and return the digest that dockerd says the registry has.
+
+        ``said`` is what it printed: ``Pushed`` or ``Mounted from`` for each layer.
+        """
         run([*self._docker(), "tag", image, target])
-        said = run([*self._docker(), "push", target], timeout=240).stdout
-        (digest,) = (line.split("digest: ")[1].split()[0] for line in said.splitlines() if "digest: " in line)
+        self.said = run([*self._docker(), "push", target], timeout=240).stdout
+        lines = self.said.splitlines()
+        (digest,) = (line.split("digest: ")[1].split()[0] for line in lines if "digest: " in line)
         return digest
 
     def remove(self, image: str) -> None:

@@ -140,6 +140,7 @@ _NAMES = (
 )
 _PARTS = (
     *("blobs", "manifests", "tags", "list", "referrers", "uploads", "_catalog", "_oci", "ext", "discover"),
+    *("_remora", "search", "images"),
     *("..", ".", "%2e%2e", "%2f", "%5c", "%00", "%", "%zz", "%C0%AF", "v1", "\\", "~", ";", "*", "a" * 300),
     *_DIGESTS,
     *("sha256:beef", "md5:d41d8cd98f00b204e9800998ecf8427e", "sha256:../../etc/passwd", "sha256"),
@@ -148,6 +149,7 @@ _QUERIES = (
     *("n=0", "n=1", "n=-1", "n=99999999999999999999", "n=x", "last=a", "last=%00", "ns=" + UP, "ns=nonesuch"),
     *("ns=169.254.169.254", "ns=localhost:1", "ns=a@b", "artifactType=a/b", "artifactType=%0d%0a", "tag=1"),
     *("digest=" + _DIGESTS[0], "digest=x", "mount=" + _DIGESTS[0], "from=app", "digest-algorithm=sha512"),
+    *("q=name:*", 'q="', "q=size:%3E1", "q=size:", "q=NEAR(a", "q=annotation:a=b", "q=%27%3B--+*", "last=9"),
     *("digest-algorithm=md5", "tag=1&tag=2", "tag=..", "&&&", "=", "%", "a=b&" * 70),
 )
 _METHODS = (
