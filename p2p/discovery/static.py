@@ -42,11 +42,6 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) < 65536
 
 
-def is_placeholder(node: str) -> bool:
-    """Whether a provider's node id stands for a configured peer that was not linked yet."""
-    return node.startswith(PREFIX)
-
-
 class StaticPeers:
     """Configured and met peers as a way of discovery. It knows nobody's holdings: all are candidates.
 

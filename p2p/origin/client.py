@@ -211,8 +211,3 @@ class RegistryOrigin:
 
 def _media_type(answer: Answer) -> str:
     return str(answer.headers.get("content-type", "")).partition(";")[0].strip().lower()
-
-
-def normalise_path(settings: UpstreamSettings, path: str) -> str:
-    """The repository's path at the upstream: Docker Hub's one-component names are under ``library/``."""
-    return f"library/{path}" if settings.library_prefix and "/" not in path else path

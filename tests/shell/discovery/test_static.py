@@ -4,7 +4,7 @@ import pytest
 
 from p2p.core.swarm.events import LeaseState, Planned
 from p2p.core.wire.common import Holding, Provider
-from p2p.discovery.static import StaticPeers, is_placeholder, parse_address
+from p2p.discovery.static import PREFIX, StaticPeers, parse_address
 from p2p.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def test_a_configured_peer_has_a_placeholder_until_it_is_met():
     static = StaticPeers(("10.0.0.7:5001",), own="me")
     (provider,) = static.providers("d")
     assert provider == Provider("static:10.0.0.7:5001", "10.0.0.7:5001", "10.0.0.7", 5001)
-    assert is_placeholder(provider.node)
+    assert provider.node.startswith(PREFIX)
     static.add_known(Provider("seven", "n7", "10.0.0.7", 5001, complete=True))
     (provider,) = static.providers("d")
     assert (provider.node, provider.complete) == ("seven", False)

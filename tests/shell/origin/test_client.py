@@ -2,11 +2,10 @@ import json
 
 import pytest
 
-from p2p.config import WELL_KNOWN, UpstreamSettings
 from p2p.core.oci.digest import Digest
 from p2p.errors import OriginDeniedError, OriginNotFoundError, OriginProtocolError
 from p2p.origin.api import Kind
-from p2p.origin.client import EMPTY_INDEX, INDEX, MANIFEST_TYPES, normalise_path
+from p2p.origin.client import EMPTY_INDEX, INDEX, MANIFEST_TYPES
 from tests.support.upstream import Registry, Reply, Request, upstream
 
 MANIFEST = b'{"schemaVersion":2}'
@@ -165,13 +164,6 @@ async def test_a_url_with_a_path_in_front(connect, registry):
     async with upstream(registry) as server, connect(server.url() + "/proxy/") as origin:
         await origin.head("a", "latest")
         assert server.requests[0].target == "/proxy/v2/a/manifests/latest"
-
-
-def test_normalise_path():
-    hub = WELL_KNOWN["docker.io"]
-    assert normalise_path(hub, "nginx") == "library/nginx"
-    assert normalise_path(hub, "org/app") == "org/app"
-    assert normalise_path(UpstreamSettings(url="https://x"), "nginx") == "nginx"
 
 
 def paged(pages: int, link: str = "/v2/a/referrers/x?page={next}"):
