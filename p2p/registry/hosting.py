@@ -161,7 +161,10 @@ class HostedRepositories:
             return None
         if self._guard is not None and not self._guard.may(principal, name, Action.PULL):
             return None
-        source = upstreams.choose(route.source, route.namespace)
+        try:
+            source = upstreams.choose(route.source, route.namespace)
+        except RegistryError:
+            return None  # a name that no upstream has: nothing is there to be mounted
         return source if source.pushable else None
 
     async def read(self, request: Request, choice: Choice, response: Response) -> Response:

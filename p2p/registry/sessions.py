@@ -6,7 +6,7 @@ idle one is closed after a while, and goes on from disk.
 
 from __future__ import annotations
 
-import secrets
+import uuid
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -80,7 +80,7 @@ class Sessions:
 
     async def begin(self, repository: Repository, algorithm: str) -> str:
         """Start a session; gives its name."""
-        session = secrets.token_urlsafe(24)
+        session = str(uuid.uuid4())  # the specification asks for one
         upload = await self._uploads.begin(session, algorithm)
         try:
             await self._records.begin_upload(UploadRow(session, repository, self._now() + self._expiry))

@@ -201,7 +201,9 @@ async def test_mount_from_anywhere() -> None:
     assert (await push("POST", "/v2/team/other/blobs/uploads/", f"mount={digest}")).status == 201
 
 
-@pytest.mark.parametrize("source", ["", "&from=team/none", "&from=test/app", "&from=ghcr.io/app"])
+@pytest.mark.parametrize(
+    "source", ["", "&from=team/none", "&from=test/app", "&from=ghcr.io/app", "&from=some.host/x"]
+)
 async def test_a_mount_of_what_is_not_there_is_an_upload(source: str) -> None:
     push = Push()
     push.origin.put_blob("app", DATA)
