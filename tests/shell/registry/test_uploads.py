@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from p2p.config import RegistrySettings
 from p2p.core.oci.digest import Digest
 from p2p.errors import LocalError
 from p2p.notifications.api import What
@@ -201,9 +202,7 @@ async def test_mount_from_anywhere() -> None:
     assert (await push("POST", "/v2/team/other/blobs/uploads/", f"mount={digest}")).status == 201
 
 
-@pytest.mark.parametrize(
-    "source", ["", "&from=team/none", "&from=test/app", "&from=ghcr.io/app", "&from=some.host/x"]
-)
+@pytest.mark.parametrize("source", ["", "&from=team/none", "&from=test/app", "&from=ghcr.io/app"])
 async def test_a_mount_of_what_is_not_there_is_an_upload(source: str) -> None:
     push = Push()
     push.origin.put_blob("app", DATA)
@@ -211,6 +210,12 @@ async def test_a_mount_of_what_is_not_there_is_an_upload(source: str) -> None:
     assert response.status == 202
     location = header(response, "location") or ""
     assert (await push("PUT", location, f"digest={Digest.of(DATA)}", DATA)).status == 201
+
+
+async def test_a_mount_from_a_name_that_nobody_has_is_an_upload() -> None:
+    push = Push(registry_settings=RegistrySettings(default_upstream="docker.io"))
+    query = f"mount={Digest.of(DATA)}&from=some.host/x"
+    assert (await push("POST", f"/v2/{NAME}/blobs/uploads/", query)).status == 202
 
 
 async def test_what_is_cached_of_an_upstream_is_not_mounted() -> None:
