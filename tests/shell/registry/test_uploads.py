@@ -289,3 +289,12 @@ async def test_a_cancel_that_is_cancelled_leaves_nothing_in_hand() -> None:
     push.hosting.end_upload = end_upload  # type: ignore[method-assign]
     assert (await push("GET", location)).status == 404
     assert not push.store.uploads.sessions()
+
+
+async def test_a_row_without_its_bytes_is_not_mounted() -> None:
+    """It would be a promise that can't be kept: the client sends the bytes."""
+    push = Push()
+    digest = await push.blob(DATA)
+    await push.store.remove(digest)
+    mounted = await push("POST", "/v2/team/other/blobs/uploads/", f"mount={digest}&from={NAME}")
+    assert mounted.status == 202
