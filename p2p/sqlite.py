@@ -31,11 +31,14 @@ class Database:
         self._subject = subject
         self._aside = aside
         self._worker = trio.CapacityLimiter(1)
+        self._closed = False
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in the worker thread, in one transaction; LocalError where the database fails."""
 
         def transaction() -> T:
+            if self._closed:
+                raise LocalError(self._subject, "is closed", "The node is stopping")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(self._connection)
@@ -50,6 +53,19 @@ class Database:
             return await trio.to_thread.run_sync(transaction, limiter=self._worker)
         except sqlite3.Error as error:
             raise mapped(self._subject, error, self._aside) from error
+
+    async def aclose(self) -> None:
+        """Close it, behind the work under way: SQLite crashes where one thread closes what another uses.
+
+        What comes later gets LocalError.
+        """
+
+        def close() -> None:
+            self._closed = True
+            self._connection.close()
+
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(close, limiter=self._worker)
 
 
 @asynccontextmanager
@@ -79,11 +95,11 @@ async def open_database(
         connection = await trio.to_thread.run_sync(begin)
     except sqlite3.Error as error:
         raise mapped(subject, error, aside) from error
+    database = Database(connection, subject, aside)
     try:
-        yield Database(connection, subject, aside)
+        yield database
     finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(connection.close)
+        await database.aclose()
 
 
 def _prepare(

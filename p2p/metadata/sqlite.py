@@ -34,7 +34,7 @@ class Embedded:
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._subject = subject
-        self._worker = trio.CapacityLimiter(1)
+        self.worker = trio.CapacityLimiter(1)
         self._durable = False
 
     async def do(self, work: Callable[[Connection], T], *, durable: bool = False) -> T:
@@ -47,7 +47,7 @@ class Embedded:
                 return work(self._connection)
 
         try:
-            return await trio.to_thread.run_sync(transaction, limiter=self._worker)
+            return await trio.to_thread.run_sync(transaction, limiter=self.worker)
         except (SQLAlchemyError, sqlite3.Error) as error:
             raise mapped(self._subject, error) from error
 
@@ -89,11 +89,13 @@ async def open_sqlite(state: Path) -> AsyncIterator[Embedded]:
         engine, connection = await trio.to_thread.run_sync(begin)
     except (SQLAlchemyError, sqlite3.Error) as error:
         raise mapped(subject, error) from error
+    embedded = Embedded(connection, subject)
     try:
-        yield Embedded(connection, subject)
+        yield embedded
     finally:
+        # Behind the work under way: SQLite crashes where one thread closes what another uses.
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(end, engine, connection)
+            await trio.to_thread.run_sync(end, engine, connection, limiter=embedded.worker)
 
 
 def _engine(path: Path) -> Engine:

@@ -273,10 +273,12 @@ class _Node:
             rng=self.rng,
         )
         await core.start(self.scrubber.run)
-        async with open_front_end(self.settings, parts) as front_end:
-            await front_end.start(core)
+        # Its tasks end before what they stand on is closed.
+        async with open_front_end(self.settings, parts) as front_end, trio.open_nursery() as running:
+            await front_end.start(running)
             await self._serve(core, front_end, stop, ready)
             await front_end.notifications.stop()
+            running.cancel_scope.cancel()
 
     async def _serve(
         self, core: trio.Nursery, front_end: FrontEnd, stop: trio.Event, ready: Callable[[ReadyInfo], None]

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
 from p2p.errors import LocalError, StoreFullError
 from p2p.sqlite import Database, mapped, open_database
@@ -82,3 +84,23 @@ def test_errors_are_mapped(said: str, kind: type[LocalError], told: str) -> None
     error = mapped("file", sqlite3.OperationalError(said), "Aside")
     assert type(error) is kind
     assert told in str(error)
+
+
+async def test_it_is_closed_behind_the_work_under_way(tmp_path: Path) -> None:
+    """One thread that closes what another uses is the end of the process."""
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> int:
+        begun.set()
+        assert go.wait(5)
+        return count(connection)
+
+    async with opened(tmp_path / "x.db") as database, trio.open_nursery() as nursery:
+        nursery.start_soon(database.do, slow)
+        await trio.to_thread.run_sync(begun.wait)
+        nursery.start_soon(database.aclose)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not database._closed
+        go.set()
+    with pytest.raises(LocalError, match="is closed"):
+        await database.do(count)

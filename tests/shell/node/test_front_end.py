@@ -64,10 +64,11 @@ async def front_end(state: Path, **more: Any) -> AsyncIterator[FrontEnd]:
             node="n1",
             rng=random.Random(1),
         )
-        async with open_front_end(settings, parts) as made:
-            await made.start(nursery)
+        async with open_front_end(settings, parts) as made, trio.open_nursery() as running:
+            await made.start(running)
             yield made
             await made.notifications.stop()
+            running.cancel_scope.cancel()
         nursery.cancel_scope.cancel()
     store.close()
 
