@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -12,6 +12,7 @@ import trio
 from p2p.core.swarm.swarm import Swarm
 from p2p.errors import RemoraError, StoreFullError
 from p2p.store.api import StoredBlob
+from p2p.transfer.intake import ClaimedSizeError
 from p2p.transfer.runner import Runner
 from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
 
@@ -98,7 +99,11 @@ class Engine:
                     yield StoredStream(wanted.digest, joined.size, fd)
                     return
                 reader = stack.enter_context(self._reader(joined))
-                stream = await self._follow(wanted, joined, reader)
+                try:
+                    stream = await self._follow(wanted, joined, reader)
+                except ClaimedSizeError as error:
+                    wanted = replace(wanted, size=error.size)
+                    continue
                 if stream is not None:
                     stack.callback(stream.close)
                     yield stream
@@ -106,6 +111,15 @@ class Engine:
 
     async def fetch(self, wanted: Wanted, sources: Sources) -> None:
         """Get the whole blob into the store; see ``Transfer.fetch``."""
+        while True:
+            try:
+                await self._fetch(wanted, sources)
+            except ClaimedSizeError as error:
+                wanted = replace(wanted, size=error.size)
+            else:
+                return
+
+    async def _fetch(self, wanted: Wanted, sources: Sources) -> None:
         runner = await self._join(wanted)
         if isinstance(runner, StoredBlob):
             sources.cache += runner.size

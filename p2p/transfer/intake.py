@@ -43,6 +43,14 @@ FIRST_BATCH = 1 << 20
 """The first batch is small, so that readers and followers get something soon."""
 
 
+class ClaimedSizeError(OriginProtocolError):
+    """The origin states another ``size`` than a peer claimed, where nobody else had told it."""
+
+    def __init__(self, origin: str, digest: object, size: int, claimed: int) -> None:
+        super().__init__(origin, f"states {size} bytes for {digest}, for which a peer claimed {claimed}")
+        self.size = size
+
+
 async def stream_origin(
     runner: Runner, parts: Parts, first: int, epoch: int, prepared: trio.Event
 ) -> ev.Event | None:
@@ -56,6 +64,8 @@ async def stream_origin(
     offset = known.offset(first) if known is not None else 0
     origin = parts.origin(wanted.repository)
     async with origin.open(wanted.repository.path, wanted.digest, wanted.kind, offset=offset) as body:
+        if known is not None and body.size != known.size and not runner.size_known:
+            raise ClaimedSizeError(origin.name, wanted.digest, body.size, known.size)
         if known is not None and body.size != known.size:
             raise OriginProtocolError(
                 origin.name,
@@ -64,6 +74,7 @@ async def stream_origin(
             )
         if body.size > MAX_BLOB:
             raise OriginProtocolError(origin.name, f"states {body.size} bytes for {wanted.digest}")
+        runner.size_known = True
         runner.post(ev.OriginOpened(body.size))
         await prepared.wait()
         layout = runner.layout

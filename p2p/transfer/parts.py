@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from p2p.core.swarm.reputation import Reputation, Verdict
-from p2p.errors import OriginProtocolError
+from p2p.errors import OriginProtocolError, VerificationError
 from p2p.transfer.api import TransferStatistics
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from p2p.core.wire.common import Provider
     from p2p.discovery.api import Discovery, Leases
     from p2p.origin.api import Origin
-    from p2p.store.api import Store
+    from p2p.store.api import Partial, Store
     from p2p.transfer.api import Wanted
     from p2p.transfer.buffers import BufferPool
     from p2p.transfer.fetch import PeerClient
@@ -66,6 +66,16 @@ class Parts:
         else:
             log.warning("peer disconnected", **about)
         self.statistics.banned = self.reputation.bans(now)
+
+    async def open_partial(self, digest: Digest, size: int) -> Partial:
+        """Begin or resume a partial blob; see ``Store.open_partial``.
+
+        One that was begun with a size that somebody claimed once is begun anew.
+        """
+        try:
+            return await self.store.open_partial(digest, size)
+        except VerificationError:
+            return await self.store.open_partial(digest, size)
 
     async def read_origin(self, wanted: Wanted, start: int, stop: int, buffer: memoryview) -> None:
         """Fill ``buffer`` with bytes ``[start, stop)`` of a blob from its origin.

@@ -58,6 +58,8 @@ class Runner:
         self._streaming = trio.Lock()
         self._next_reader = 1
         self.readers = 0
+        self.size_known = wanted.size > 0
+        """Whether the size is more than a peer's claim: the manifest's, or the origin's."""
 
     # ── for the engine and the readers ─────────────────────────────────────────────────────────────
 
@@ -68,8 +70,13 @@ class Runner:
 
     @property
     def sized(self) -> bool:
-        """Whether readers may be told the size: an empty blob's when proven, no byte of it is withheld."""
-        return self.layout is not None and self.partial is not None and (self.layout.size > 0 or self.proven)
+        """Whether readers may be told the size: an empty blob's when proven, no byte of it is withheld.
+
+        What a peer alone claims waits for the last chunk: the hash's padding holds the length.
+        """
+        if self.proven or self.layout is None or self.partial is None or not self.layout.size:
+            return self.proven
+        return self.size_known or (self.swarm.settings.links and self.layout.last in self.partial.have)
 
     @property
     def joinable(self) -> bool:
@@ -243,7 +250,7 @@ class Runner:
 
     async def _prepare(self, size: int) -> None:
         try:
-            partial = await self._parts.store.open_partial(self.wanted.digest, size)
+            partial = await self._parts.open_partial(self.wanted.digest, size)
         except (StoreError, VerificationError) as error:
             self.post(ev.StoreFailed(error))
             return
