@@ -48,7 +48,7 @@ def load(group: str, name: str) -> object:
     (point,) = found.values()
     try:
         return point.load()
-    except Exception as error:
+    except Exception as error:  # other people's code: whatever it raises as it is imported is told by name
         raise ConfigError(
             f"{group} {name}",
             f"{point.value} of {distribution(point)} can't be loaded: {type(error).__name__}: {error}",

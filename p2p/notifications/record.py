@@ -48,5 +48,5 @@ def load(data: bytes) -> Happening:
             client=json_text(entry, "client"),
             user_agent=json_text(entry, "user_agent"),
         )
-    except Exception as error:
+    except Exception as error:  # whatever stands there in place of what ``dump`` wrote is told alike
         raise LocalError("a queued notification", f"it can't be read ({error})") from error

@@ -66,35 +66,32 @@ class PushThrough:
         self, repository: Repository, upload: Upload, digest: Digest, media_type: str
     ) -> StoredBlob:
         """Forward an upload. VerificationError where it has another digest; StoreError; OriginError."""
-        async with self.alone(repository, digest), self._staying(digest):
-            blob = await upload.finish(digest)
-            descriptor = Descriptor(media_type, digest, blob.size)
-            there = self._destination(repository.registry)
-            if not await there.has_blob(repository.path, digest):
-                await there.upload_blob(repository.path, descriptor, self._content(blob))
-            await self._metadata.link(repository, (descriptor,))
+        async with self.alone(repository, digest):
+            with self._store.staying(digest):
+                blob = await upload.finish(digest)
+                descriptor = Descriptor(media_type, digest, blob.size)
+                there = self._destination(repository.registry)
+                if not await there.has_blob(repository.path, digest):
+                    await there.upload_blob(repository.path, descriptor, self._content(blob))
+                await self._metadata.link(repository, (descriptor,))
         self._told(blob)
         return blob
 
     async def accept(self, repository: Repository, upload: Upload, pushed: Pushed) -> Accepted:
         """Forward a manifest under all its tags. The upstream checks what it is made of."""
         target = pushed.descriptor
-        async with self.alone(repository, target.digest), self._staying(target.digest):
-            blob = await upload.finish(target.digest)
-            data = await self._read(blob)
-            there = self._destination(repository.registry)
-            await there.put_manifest(repository.path, target, data, pushed.tags)
-            await self._metadata.link(repository, (target, *pushed.manifest.children))
-            row = TagRow(target.digest, target.media_type, target.size, datetime.now(UTC))
-            for tag in pushed.tags:
-                await self._metadata.put_tag(repository, tag, row)
+        async with self.alone(repository, target.digest):
+            with self._store.staying(target.digest):
+                blob = await upload.finish(target.digest)
+                data = await self._read(blob)
+                there = self._destination(repository.registry)
+                await there.put_manifest(repository.path, target, data, pushed.tags)
+                await self._metadata.link(repository, (target, *pushed.manifest.children))
+                row = TagRow(target.digest, target.media_type, target.size, datetime.now(UTC))
+                for tag in pushed.tags:
+                    await self._metadata.put_tag(repository, tag, row)
         self._told(blob)
         return Accepted()
-
-    @asynccontextmanager
-    async def _staying(self, digest: Digest) -> AsyncIterator[None]:
-        with self._store.staying(digest):
-            yield
 
     def _told(self, blob: StoredBlob) -> None:
         self._announce(Holding(str(blob.digest), blob.size, Layout(blob.size).count, True))
