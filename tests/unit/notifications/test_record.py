@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,9 @@ from p2p.errors import LocalError
 from p2p.notifications.api import What
 from p2p.notifications.record import dump, load
 from tests.support.happenings import happening
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @given(
