@@ -17,7 +17,10 @@
     │   │   ├── OriginNotFoundError       404
     │   │   ├── OriginDeniedError         401 or 403, or an untrusted token realm
     │   │   ├── OriginLimitedError        429, or the breaker is open; says when to come back
-    │   │   └── OriginProtocolError       wrong length, wrong bytes, a body we refuse
+    │   │   ├── OriginProtocolError       wrong length, wrong bytes, a body we refuse
+    │   │   └── ContentError              the content that front ends share; says when to come back
+    │   │       ├── ContentMissingError       it has no such object
+    │   │       └── ContentRefusedError       no such bucket or directory, or our credentials are refused
     │   ├── PeerError             names the peer
     │   ├── TrackerError          names the tracker
     │   └── NotificationError     names the sink; may say when to come back
@@ -115,6 +118,25 @@ class OriginLimitedError(OriginError):
 
 class OriginProtocolError(OriginError):
     """The upstream's answer breaks the protocol: length, bytes, encoding."""
+
+
+class ContentError(OriginError):
+    """The content that front ends share failed: it is the origin of what is hosted.
+
+    ``subject`` is its URL; ``retry_after`` in seconds.
+    """
+
+    def __init__(self, subject: str, cause: str, mend: str = "", *, retry_after: float = 1.0) -> None:
+        super().__init__(subject, cause, mend)
+        self.retry_after = retry_after
+
+
+class ContentMissingError(ContentError):
+    """The shared content has no object of this key."""
+
+
+class ContentRefusedError(ContentError):
+    """The shared content is not set up: no bucket, no directory, or it refuses our credentials."""
 
 
 class PeerError(RemoteError):

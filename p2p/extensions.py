@@ -19,6 +19,7 @@ AUTHENTICATORS: Final = "remora.authenticators"
 PROVIDERS: Final = "remora.providers"
 DRIVERS: Final = "remora.drivers"
 METADATA: Final = "remora.metadata"
+CONTENT: Final = "remora.content"
 
 
 def names(group: str) -> Sequence[str]:

@@ -7,6 +7,12 @@ from typing import Any, Protocol
 
 import pytest
 
+from p2p.content.api import ContentBody, SharedContent
+from p2p.content.body import ThreadBody
+from p2p.content.directory import DirectoryContent
+from p2p.content.memory import MemoryBody as MemoryContentBody
+from p2p.content.memory import MemoryContent
+from p2p.content.s3 import S3Content
 from p2p.discovery.api import Discovery, Leases, PeerBook, References
 from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
@@ -57,6 +63,8 @@ from tests.support import auth_rig, catalog, cluster, happenings, http_rig, regi
 SEAMS: list[tuple[type, list[type]]] = [
     (Store, [DiskStore, MemoryStore]),
     (plugins.Database, [SqlMetadata, MemoryHosting]),
+    (SharedContent, [MemoryContent, DirectoryContent, S3Content]),
+    (ContentBody, [ThreadBody, MemoryContentBody]),
     (Partial, [GrowingBlob]),
     (Upload, [GatheredUpload]),
     (Uploads, [StoredUploads]),
