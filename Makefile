@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := p2p tracker tests bench docs/examples
 
-.PHONY: help setup fmt check test e2e bench bench-short docs demo constraints clean
+.PHONY: help setup fmt check test guards e2e bench bench-short docs demo constraints clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{printf "%-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ check: setup ## Formatting, lint, types, layers, and a test file for each module
 
 test: setup ## Unit and shell tests; needs nothing but Python.
 	$(BIN)/pytest -q tests/unit tests/shell
+
+guards: setup ## Take every guard of tests/guards.toml out, one by one: the tests must miss it.
+	$(BIN)/python -m tests.support.guards
 
 e2e: setup ## Real clients against real daemons; installs them (Debian, root).
 	sh tests/e2e/install.sh

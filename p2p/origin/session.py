@@ -336,7 +336,7 @@ class Session:
             target = httpx.URL(url)
             # The URL was vetted as urllib reads it; it is dialled as httpx does. They must agree.
             port = target.port or {"http": 80, "https": 443}.get(target.scheme)
-            if (target.scheme, target.host.rstrip("."), port) != origin_of(url):
+            if (target.scheme, target.raw_host.decode("ascii").rstrip("."), port) != origin_of(url):
                 raise OriginProtocolError(self.name, "a URL that two readers understand differently")
             request = httpx.Request(
                 method,

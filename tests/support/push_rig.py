@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from p2p.core.wire.common import Holding
     from p2p.notifications.api import Happening
+    from p2p.registry.auth.guard import Guard
     from p2p.store.content import ContentStore
     from p2p.transfer.api import Wanted
 
@@ -129,6 +130,7 @@ class Push:
     )
     hosting: Records = field(default_factory=MemoryHosting)
     store: ContentStore = field(default_factory=lambda: MemoryStore(StoreSettings(), hasher=HASHER))
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         self.origin = MemoryOrigin("test")
@@ -144,6 +146,7 @@ class Push:
             content=self.store,
             announce=self.announced.append,
             notifier=self.ears,
+            guard=self.guard,
             through=PushThrough(
                 store=self.store,
                 metadata=self.hosting,
@@ -162,6 +165,7 @@ class Push:
             references=MemoryReferences(),
             hosted=Hosted(),
             hosting=self.hosted,
+            guard=self.guard,
         )
 
     async def __call__(

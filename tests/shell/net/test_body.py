@@ -44,6 +44,13 @@ async def test_a_limit(header: bytes, length: int | None) -> None:
     assert await body.read(6) == b"abcdef"
 
 
+async def test_a_length_beyond_the_limit_is_refused_before_a_byte_is_read() -> None:
+    body, _ = await begin(b"Content-Length: 6", 6)
+    with trio.fail_after(1), pytest.raises(BodyTooLargeError):
+        await body.read(5)
+    assert (body.remaining, body.done) == (6, False)
+
+
 async def test_no_body() -> None:
     body, _ = await begin(b"X: y", 0)
     assert body.done

@@ -254,6 +254,22 @@ async def test_senseless_redirects(connect, location):
         assert len(server.requests) == 1
 
 
+async def test_a_host_that_is_spelt_in_two_ways_is_refused(connect):
+    """It is vetted by one reader of URLs and dialled by another: they must agree."""
+    async with connect("http://127.0.0.1:1") as origin:
+        with pytest.raises(OriginProtocolError, match="two readers"):
+            await read(origin, Ask("GET", "", "a/b", at="http://fa\xdf.invalid/x"))
+
+
+async def test_an_international_name_in_its_ascii_form_is_dialled(connect):
+    async with (
+        upstream(lambda request: redirect("http://xn--fa-hia.invalid/x")) as server,
+        connect(server.url()) as origin,
+    ):
+        with pytest.raises(OriginUnreachableError, match=r"xn--fa-hia\.invalid"):
+            await read(origin, ask())
+
+
 async def test_redirects_end(connect):
     async with (
         upstream(lambda request: redirect(request.target + "x")) as server,

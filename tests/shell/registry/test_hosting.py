@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 
+from p2p.config import AuthSettings, RuleSettings
 from p2p.core.oci.digest import Digest
+from p2p.registry.auth.guard import Guard
+from p2p.registry.auth.rules import AccessRules
+from tests.support.auth_rig import MemoryAuthenticator, basic
 from tests.support.push_rig import NAME, Push
 from tests.support.registry_rig import errors, header
 
@@ -46,3 +50,39 @@ async def test_uploads_of_one_blob_at_once() -> None:
     for name in ("team/a", "team/b", "team/c"):
         assert (await push.pull(f"/v2/{name}/blobs/{Digest.of(data)}"))[0] == 200
     assert not push.store.uploads.sessions()
+
+
+def guarded(*rules: tuple[str, str, str]) -> Push:
+    """A front end whose rules are (subject, glob, actions)."""
+    settings = tuple(
+        RuleSettings(subjects=(who,), repositories=(glob,), actions=tuple(actions.split()))
+        for who, glob, actions in rules
+    )
+    access = AccessRules.from_settings(AuthSettings(jwks="x", rules=settings))
+    return Push(guard=Guard(MemoryAuthenticator(), access))
+
+
+@pytest.mark.parametrize(
+    ("reads", "query", "status"),
+    [
+        ("team/b/**", "&from=team/b/hidden", 201),
+        ("team/c/**", "&from=team/b/hidden", 202),
+        ("**", "", 201),
+        ("team/**", "", 202),
+        ("team/b/**", "", 202),
+    ],
+)
+async def test_a_mount_gives_nobody_what_he_may_not_read(reads: str, query: str, status: int) -> None:
+    """CVE-2024-39897. To take it from anywhere is for those who may read everything."""
+    push = guarded(
+        ("alice", "team/a", "pull push"), ("alice", reads, "pull"), ("bob", "team/b/**", "pull push")
+    )
+    alice, bob = basic("alice", "secret"), basic("bob", "hidden")
+    data = b"of bob's repository"
+    digest = Digest.of(data)
+    path = "/v2/team/b/hidden/blobs/uploads/"
+    assert (await push("POST", path, f"digest={digest}", data, authorization=bob)).status == 201
+    answer = await push("POST", "/v2/team/a/blobs/uploads/", f"mount={digest}{query}", authorization=alice)
+    assert answer.status == status
+    found = await push("HEAD", f"/v2/team/a/blobs/{digest}", authorization=alice)
+    assert found.status == (200 if status == 201 else 404)

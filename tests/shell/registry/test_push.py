@@ -211,7 +211,8 @@ async def test_deletes_switched_off() -> None:
     """Tags too (CVE-2026-41888)."""
     push = Push(settings=HostingSettings(repositories=("team/**",), deletes=False))
     digest = await push.image("1")
-    for path in (f"{MANIFESTS}/1", f"{MANIFESTS}/{digest}", f"/v2/{NAME}/blobs/{Digest.of(b'layer')}"):
+    loose = await push.blob(b"nothing refers to it")
+    for path in (f"{MANIFESTS}/1", f"{MANIFESTS}/{digest}", f"/v2/{NAME}/blobs/{loose}"):
         response = await push("DELETE", path)
         assert (response.status, errors(response)[0]["code"]) == (405, "UNSUPPORTED")
     assert (await push("GET", f"{MANIFESTS}/1")).status == 200

@@ -139,6 +139,14 @@ async def test_a_body_that_is_not_as_long_as_its_range(data: bytes) -> None:
     assert response.status == 400
 
 
+async def test_nothing_is_kept_of_a_part_that_runs_over_its_range() -> None:
+    push = Push()
+    location = await push.begin()
+    body = Bytes(DATA[:30], DATA[30:])
+    assert (await push("PATCH", location, "", body, content_range="0-49")).status == 400
+    assert header(await push("GET", location), "range") == "0-29"
+
+
 async def test_cancel() -> None:
     push = Push()
     location = await push.begin()

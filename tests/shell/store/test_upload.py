@@ -7,10 +7,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 
 from p2p.config import StoreSettings
 from p2p.core.oci.digest import Digest
-from p2p.errors import StoreError, StoreFullError, StoreUnhealthyError
+from p2p.errors import StoreError, StoreFullError, StoreUnhealthyError, VerificationError
 from p2p.store.disk import DiskStore
 from tests.shell.store.test_faults import CALLS, Failing, Stingy, descriptors, names
 from tests.support.store_rig import HASHER, MIB, blob
@@ -18,6 +19,7 @@ from tests.support.store_rig import HASHER, MIB, blob
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from p2p.store.api import Upload
     from p2p.store.files import OsFiles
 
 CONTENT = blob(2 * MIB + 9)
@@ -216,3 +218,23 @@ async def test_no_write_is_larger_than_a_blob_may_be(tmp_path: Path) -> None:
             await upload.write(b"x")
         upload._file.running.length = 0
         await upload.finish(Digest.of(b""))
+
+
+async def test_two_writers_of_one_upload_take_turns(tmp_path: Path) -> None:
+    one, other = blob(2 * MIB + 7, seed=1).data, blob(2 * MIB + 11, seed=2).data
+    with await load(tmp_path) as store:
+        upload = await store.uploads.begin("s")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload.write, one)
+            nursery.start_soon(upload.write, other)
+        orders = {Digest.of(one + other), Digest.of(other + one)}
+        wrong = [digest for digest in orders if not await ends_as(upload, digest)]
+        assert len(wrong) < len(orders)
+
+
+async def ends_as(upload: Upload, digest: Digest) -> bool:
+    try:
+        await upload.finish(digest)
+    except (VerificationError, RuntimeError):  # the other way round, or ended already
+        return False
+    return True
