@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from p2p.core.dht.messages import DhtMessage
 from p2p.core.wire.peer import PeerMessage
 from p2p.core.wire.tracker import FromTracker, ToTracker
 
@@ -38,7 +39,7 @@ def test_links_resolve(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [*PeerMessage.__args__, *ToTracker.__args__, *FromTracker.__args__],
+    [*PeerMessage.__args__, *ToTracker.__args__, *FromTracker.__args__, *DhtMessage.__args__],
     ids=lambda message: f"{message.__module__}.{message.__name__}",
 )
 def test_the_protocol_names_every_message_and_its_fields(message: type[msgspec.Struct]) -> None:

@@ -1,0 +1,113 @@
+"""What a node answers: nothing but a challenge before the asker's address is proven."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from kademlia.node import Node  # type: ignore[import-untyped]  # ships no types
+
+from p2p.core.dht.contact import id_of
+from p2p.core.dht.messages import Find, Found, Held, Ping, Place, Pong, Prove, Put, Stored, encode
+from p2p.core.dht.records import LIFE, Records, Sign, Verify, is_good
+from p2p.core.dht.sealing import MAX_MESSAGE
+from p2p.core.dht.tokens import Tokens
+
+if TYPE_CHECKING:
+    from p2p.core.dht.contact import Endpoint
+    from p2p.core.dht.messages import Answer, Record, Request
+    from p2p.core.dht.routing import Table
+    from p2p.core.dht.sealing import Entropy
+
+_PONG: Final = b"remora dht pong\0"
+SWEEP: Final = 30.0
+
+
+def pong_bytes(request: bytes, asker: bytes, port: int) -> bytes:
+    """Give what a pong's signature is over: the question, who asked it, and where peers find the node."""
+    return _PONG + request + asker + port.to_bytes(2, "big")
+
+
+class Server:
+    """Answers the requests of others. ``own``, ``public`` and ``peer_port`` are this node's."""
+
+    def __init__(
+        self,
+        own: bytes,
+        public: bytes,
+        peer_port: int,
+        *,
+        table: Table,
+        records: Records,
+        sign: Sign,
+        verify: Verify,
+        entropy: Entropy,
+        now: float,
+    ) -> None:
+        self._own = own
+        self._public = public
+        self._peer_port = peer_port
+        self._table = table
+        self._records = records
+        self._sign = sign
+        self._verify = verify
+        self._entropy = entropy
+        self._tokens = Tokens(entropy, now)
+        self._sweep_at = now + SWEEP
+        self.refused = 0
+        """Records that were not taken: wrongly signed, out of time, or in excess."""
+
+    def is_proven(self, request: Request, endpoint: Endpoint, now: float) -> bool:
+        """Whether the asker showed that it receives where it says that it is."""
+        return self._tokens.holds(request.token, endpoint, request.sender, now)
+
+    def challenge(self, request: Request, endpoint: Endpoint, now: float) -> Prove:
+        """Give a token to ask again with; as short as the shortest request."""
+        return Prove(request.request, self._own, self._tokens.give(endpoint, request.sender, now))
+
+    def answer(self, request: Request, endpoint: Endpoint, now: float, wall: float) -> Answer | None:
+        """Answer a proven asker; None for a record that is refused."""
+        match request:
+            case Ping(request=name, sender=asker):
+                port = self._peer_port
+                return Pong(name, self._own, self._public, port, self._sign(pong_bytes(name, asker, port)))
+            case Find():
+                return self._found(request, now)
+            case Put(request=name, record=record, sender=asker):
+                # Only the provider itself may leave its record: then ``seen`` is its address.
+                if asker != id_of(record.public) or not self.keep(record, endpoint.ip, now, wall):
+                    self.refused += 1
+                    return None
+                return Stored(name, self._own)
+
+    def keep(self, record: Record, seen: bytes, now: float, wall: float) -> bool:
+        """Take a record if it is good and there is room."""
+        if not is_good(record, wall, self._verify):
+            return False
+        return self._records.put(Held(record, seen), now + min(record.expires - wall, LIFE))
+
+    def sweep(self, now: float) -> None:
+        """Drop records that ran out, now and then."""
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP
+            self._records.expire(now)
+
+    def _found(self, request: Find, now: float) -> Found:
+        near = self._table.find_neighbors(Node(request.key), exclude=Node(request.sender))
+        places = tuple(Place(one.id, one.ip, one.port) for one in near)
+        held = self._records.get(request.key, now) if request.records else []
+        return Found(request.request, self._own, places, self._fitting(request.request, places, held))
+
+    def _fitting(self, request: bytes, places: tuple[Place, ...], held: list[Held]) -> tuple[Held, ...]:
+        """Choose records that fit into one datagram, beginning anywhere: askers unite what they get."""
+        if not held:
+            return ()
+        room = MAX_MESSAGE - len(encode(Found(request, self._own, places, ()))) - 2  # a longer array's header
+        start = int.from_bytes(self._entropy(2), "big") % len(held)
+        chosen: list[Held] = []
+        for one in (*held[start:], *held[:start]):
+            room -= len(msgspec.msgpack.encode(one))
+            if room < 0:
+                break
+            chosen.append(one)
+        return tuple(chosen)
