@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.client
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bcrypt
 import pytest
 import schemathesis
 from hypothesis import strategies as st
@@ -31,6 +33,7 @@ from tests.support.registry_origin import DockerRegistry
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
     from schemathesis import APIOperation, Case
+    from schemathesis.core.transport import Response
 
     from tests.support.images import Image
 
@@ -59,7 +62,22 @@ TERMS = (
 )
 """Of a search, sound and not."""
 
-SHARE = fuzz.SECONDS / 3
+USERS = {"alice": "wonder", "bob": "builder"}
+
+
+def basic(name: str, word: str) -> str:
+    """An Authorization of a user."""
+    return "Basic " + base64.b64encode(f"{name}:{word}".encode()).decode()
+
+
+KNOWN = {basic(name, word): name for name, word in USERS.items()}
+AUTHORIZATIONS = (
+    *("", *KNOWN, *KNOWN),
+    *(basic("alice", "builder"), basic("", ""), basic("alice", ""), basic("eve", "wonder")),
+    *("Basic", "Basic !!!", "Basic " + "A" * 5000, "Bearer a.b.c", "Negotiate x", "alice:wonder"),
+)
+
+SHARE = fuzz.SECONDS / 4
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(fuzz.SECONDS + 240)]
 
 
@@ -80,24 +98,89 @@ def node(session_directory: Path, image: Image) -> Iterator[Node]:
             yield process
 
 
+@pytest.fixture(scope="module")
+def guarded(session_directory: Path, image: Image) -> Iterator[Node]:
+    """The same with passwords: alice may do all with ``fuzz*``, bob may read it, and everybody ``app``."""
+    passwords = session_directory / "fuzz-passwords"
+    hashed = {name: bcrypt.hashpw(word.encode(), bcrypt.gensalt(5)) for name, word in USERS.items()}
+    passwords.write_text("".join(f"{name}:{entry.decode()}\n" for name, entry in hashed.items()))
+    rules = session_directory / "fuzz-rules.toml"
+    rules.write_text(
+        f"""
+        [[auth.rules]]
+        subjects = ["alice"]
+        repositories = ["{fuzz.HOSTED}*"]
+        actions = ["pull", "push", "delete"]
+        [[auth.rules]]
+        subjects = ["bob"]
+        repositories = ["{fuzz.HOSTED}*"]
+        actions = ["pull"]
+        [[auth.rules]]
+        subjects = ["anonymous"]
+        repositories = ["app"]
+        actions = ["pull"]
+        """
+    )
+    with DockerRegistry(session_directory, name="guarded-origin") as origin:
+        origin.push("app", image, "v1")
+        upstreams = {fuzz.UP: origin.address, fuzz.DOWN: f"127.0.0.1:{free_port()}"}
+        options = ("--hosted", f"{fuzz.HOSTED}*", "--htpasswd", str(passwords), "--config", str(rules))
+        with Node("guarded", session_directory, upstreams=upstreams, options=options) as process:
+            yield process
+
+
+def call(node: Node, case: Case, **headers: str) -> Response:
+    """Make a request; its answer is one that the description tells of."""
+    response = case.call(base_url=f"http://{node.registry}", timeout=60, headers=headers)
+    if response.status_code >= 500:
+        assert response.status_code in fuzz.UNREACHABLE, response.text
+        assert (case.query or {}).get("ns") == fuzz.DOWN, response.text
+    if response.headers.get("content-type", [""])[0].startswith("text/plain"):
+        # The server refused what is no HTTP, before it was a request.
+        assert response.status_code in {400, 431} | fuzz.NO_HTTP, response.text
+    else:
+        case.validate_response(response, checks=CHECKS)
+    return response
+
+
 def test_requests_of_the_description(node: Node, image: Image) -> None:
     """Requests that the description allows, and others: every answer is one that it tells of."""
 
     def check(case: Case) -> None:
-        response = case.call(base_url=f"http://{node.registry}", timeout=60)
-        if response.status_code >= 500:
-            assert response.status_code in fuzz.UNREACHABLE, response.text
-            assert (case.query or {}).get("ns") == fuzz.DOWN, response.text
-        if response.headers.get("content-type", [""])[0].startswith("text/plain"):
-            # The server refused what is no HTTP, before it was a request.
-            assert response.status_code in {400, 431} | fuzz.NO_HTTP, response.text
-        else:
-            case.validate_response(response, checks=CHECKS)
+        call(node, case)
 
     fuzzer = fuzz.Fuzzer(SHARE)
     with fuzz.unharmed(node):
         fuzzer.run(cases(image), check)
     assert fuzzer.examples > SHARE, fuzzer
+
+
+def test_who_is_let_in(guarded: Node, image: Image) -> None:
+    """Nobody gets an answer that the rules don't grant, however he asks."""
+
+    def check(asked: tuple[Case, str]) -> None:
+        case, authorization = asked
+        response = call(guarded, case, **({"Authorization": authorization} if authorization else {}))
+        if response.status_code == 401:
+            assert response.headers["www-authenticate"], response
+        if response.status_code >= 400 or "_remora/search" in case.operation.path:
+            return  # refused, or about what he may read alone: tests/shell/search
+        path = case.operation.path
+        if path in ("/v2/", "/v2/_oci/ext/discover"):
+            return
+        who = KNOWN.get(authorization, "")
+        reads = case.operation.method.upper() in ("GET", "HEAD") and "uploads" not in path
+        name = (case.path_parameters or {}).get("name", "")
+        assert path != "/v2/_catalog", "nobody may read everything"
+        if reads and name == "app":
+            return
+        assert name.startswith(fuzz.HOSTED), (who, case.operation.label, name)
+        assert who == "alice" or (reads and who == "bob"), (who, case.operation.label, name)
+
+    fuzzer = fuzz.Fuzzer(SHARE)
+    with fuzz.unharmed(guarded):
+        fuzzer.run(st.tuples(cases(image), st.sampled_from(AUTHORIZATIONS)), check)
+    assert fuzzer.examples > SHARE / 2, fuzzer
 
 
 @st.composite
