@@ -278,8 +278,8 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str = ""
     """Empty: the host's name."""
     state: str = "/var/lib/remora"
-    tracker: str = ""
-    """``ws://host:5010``, empty for none."""
+    tracker: tuple[str, ...] = ()
+    """``ws://host:5010`` of each tracker, the same at every node; one may be given as a text."""
     host: tuple[str, ...] = ()
     """OCI layout directories to serve as hosted repositories."""
     log_level: str = "info"

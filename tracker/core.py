@@ -56,14 +56,21 @@ class Tracker:
     """Connections, told apart by number, to nodes and commands.
 
     ``first_epoch`` must be above every lease epoch of an earlier tracker (a wall-clock millisecond will do).
+    ``run`` tells its jobs apart from those of other trackers.
     """
 
     def __init__(
-        self, now: float, *, first_epoch: int = 1, caps: Caps | None = None, job_caps: JobCaps | None = None
+        self,
+        now: float,
+        *,
+        first_epoch: int = 1,
+        run: str = "",
+        caps: Caps | None = None,
+        job_caps: JobCaps | None = None,
     ) -> None:
         self.table = PeerTable(caps)
         self.leases = LeaseTable(first_epoch)
-        self.jobs = Jobs(self.table, job_caps, prefix=f"job-{first_epoch:x}-")
+        self.jobs = Jobs(self.table, job_caps, prefix=f"job-{run or f'{first_epoch:x}'}-")
         self.references = ReferenceTable()
         self.counters = Counters()
         self._pushes = Pushes()
@@ -101,8 +108,12 @@ class Tracker:
             case _:
                 assert_never(event)
         for digest in self.leases.overdue(now):
-            if (blob := self.table.blobs.get(digest)) is not None:
+            blob = self.table.blobs.get(digest)
+            if blob is not None and blob.wants:
                 self._lease_turn(blob, now)
+            elif (lease := self.leases.find(digest)) is not None and lease.told and lease.due <= now:
+                # Of another tracker, and nobody here asks for it: the word of its end went elsewhere.
+                self.leases.clear(digest)
         for wanting in self._pushes.take(now, PLANS_AT_ONCE):
             self._push(wanting, now)
         out, self._out = self._out, []
@@ -209,10 +220,10 @@ class Tracker:
                         self._lease_turn(blob, now)
             case wire.Want():
                 self._want(node, conn, message, now)
-            case wire.Unwant(digest=digest):
-                self._unwant(node, digest, now)
-            case wire.LeaseProgress(digest=digest, epoch=epoch, offset=offset):
-                self._progress(node, conn, digest, epoch, offset, now)
+            case wire.Unwant(digest=digest, keep=keep):
+                self._unwant(node, digest, keep=keep, now=now)
+            case wire.LeaseProgress():
+                self._progress(node, conn, message, now)
             case wire.LeaseRelease(digest=digest, epoch=epoch, done=done):
                 self._release(node, digest, epoch, done=done, now=now)
             case wire.ReferenceSeen():
@@ -228,7 +239,9 @@ class Tracker:
 
     def _want(self, node: Node, conn: int, want: wire.Want, now: float) -> None:
         unreachable = frozenset(want.unreachable)
-        wanting = self.table.want(node, want.digest, want.size, lease=want.lease, unreachable=unreachable)
+        wanting = self.table.want(
+            node, want.digest, want.size, lease=want.lease, unreachable=unreachable, rank=want.rank
+        )
         if wanting is None:
             self._refuse(conn, f"more than {self.table.caps.wants} wants at once", now)
             return
@@ -238,13 +251,13 @@ class Tracker:
                 return  # the plan that says so went out with it
         self._pushes.schedule(wanting, now)
 
-    def _unwant(self, node: Node, digest: str, now: float) -> None:
-        wanting = self.table.unwant(node, digest)
-        lease = self.leases.find(digest)
+    def _unwant(self, node: Node, digest: str, *, keep: bool, now: float) -> None:
+        self.table.unwant(node, digest)
+        lease = None if keep else self.leases.find(digest)
         if lease is not None and lease.holder == node.id and not lease.done:
             self.leases.clear(digest)
-            if wanting is not None:
-                self._lease_turn(wanting.blob, now)
+            if (blob := self.table.blobs.get(digest)) is not None:
+                self._lease_turn(blob, now)
 
     def _completed(self, node: Node, digest: str, now: float) -> None:
         """The node has it all: it wants no plan, and a lease has nothing left to guard."""
@@ -255,20 +268,28 @@ class Tracker:
             if (blob := self.table.blobs.get(digest)) is not None:
                 self._lease_turn(blob, now)
 
-    def _progress(self, node: Node, conn: int, digest: str, epoch: int, offset: int, now: float) -> None:
-        standing = self.leases.standing(node.id, digest, epoch)
-        if standing is Standing.FREE:
-            # Granted before this tracker's start, or before the node was cut off, and nobody took it since.
-            self.leases.adopt(node.id, digest, epoch, now)
+    def _progress(self, node: Node, conn: int, word: wire.LeaseProgress, now: float) -> None:
+        digest, epoch = word.digest, word.epoch
+        standing = self.leases.standing(node.id, digest, epoch, word.rank)
+        if standing in (Standing.FREE, Standing.PREVAILS):
+            # Granted before this tracker's start, or before the node was cut off, or by another tracker.
+            if (before := self.leases.find(digest)) is not None and before.holder != node.id:
+                self._tell_loser(digest, before)
+            self.leases.adopt(node.id, digest, epoch, now, word.rank)
             self.counters.leases_adopted += 1
             standing = Standing.HELD
             if (blob := self.table.blobs.get(digest)) is not None:
                 for wanting in blob.wants.values():
                     self._pushes.schedule(wanting, now)
         if standing is Standing.HELD:
-            self.leases.progress(digest, offset, now)
+            self.leases.progress(digest, word.offset, now)
         else:
             self._send(conn, wire.LeaseLost(digest, epoch))
+
+    def _tell_loser(self, digest: str, lease: Lease) -> None:
+        loser = self.table.nodes.get(lease.holder)
+        if loser is not None and loser.conn is not None:
+            self._send(loser.conn, wire.LeaseLost(digest, lease.epoch))
 
     def _release(self, node: Node, digest: str, epoch: int, *, done: bool, now: float) -> None:
         if self.leases.standing(node.id, digest, epoch) is not Standing.HELD:
@@ -302,7 +323,7 @@ class Tracker:
             self.leases.wake(blob.digest, self._settled_at)
             return None
         candidates = [
-            Candidate(one.node.id, one.node.chunks(blob.digest))
+            Candidate(one.node.id, one.node.chunks(blob.digest), one.rank)
             for one in blob.wants.values()
             if one.lease and not blob.whole_for(one) and (lease is None or one.node.id != lease.holder)
         ]
@@ -314,9 +335,7 @@ class Tracker:
         self.counters.leases_granted += 1
         if lease is not None:
             self.counters.leases_stolen += 1
-            loser = self.table.nodes.get(lease.holder)
-            if loser is not None and loser.conn is not None:
-                self._send(loser.conn, wire.LeaseLost(blob.digest, lease.epoch))
+            self._tell_loser(blob.digest, lease)
         self._push(blob.wants[granted.holder], now)
         for wanting in blob.wants.values():
             if wanting.node.id != granted.holder:

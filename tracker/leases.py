@@ -3,6 +3,10 @@
 A lease lives by progress. ``PATIENCE`` seconds without it and another wanter may have it; each steal from a
 holder that never got a byte doubles the patience for this digest, so that a slow origin does not send the
 lease round in circles. A holder that failed is not asked again for ``BACKOFF`` seconds unless it is alone.
+
+Where a digest has several trackers, holders tell all of them how they get on, so each knows the lease that
+another one granted and goes on with it when that one is gone. Two that granted at once are told apart by
+rank: the lease of the digest's first tracker is the one that counts.
 """
 
 from __future__ import annotations
@@ -22,20 +26,26 @@ ALONE_FIRST = 0.1
 DONE_WAIT = 10.0
 """Seconds between a holder's word that it is done and its announcement (it syncs the disk in between)."""
 
+HORIZON = 1 << 33
+"""How far above the next one an epoch that a node tells may be: epochs begin with a clock's milliseconds, and
+trackers' clocks may differ."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A node that would stream the digest, and how many of its chunks it has."""
+    """A node that would stream the digest, how many of its chunks it has, and how it ranks this tracker."""
 
     node: str
     chunks: int
+    rank: int = 0
 
 
 @dataclass(slots=True)
 class Lease:
     """``holder`` streams under ``epoch`` and came to ``offset`` bytes; others may have it from ``due`` on.
 
-    ``done``: the stream ended well, and the holder's announcement of the whole blob is awaited.
+    ``done``: the stream ended well, and the holder's announcement of the whole blob is awaited. ``rank``:
+    of the tracker that granted it, 0 the first one of the digest; ``told``: that was another one.
     """
 
     holder: str
@@ -43,14 +53,17 @@ class Lease:
     due: float
     offset: int = -1
     done: bool = False
+    rank: int = 0
+    told: bool = False
 
 
 class Standing(Enum):
-    """What a message about a lease meets."""
+    """What a message about a lease meets: it holds, is lost, is free, or prevails over another one."""
 
     HELD = "held"
     LOST = "lost"
     FREE = "free"
+    PREVAILS = "prevails"
 
 
 @dataclass(slots=True)
@@ -110,23 +123,35 @@ class LeaseTable:
             turn.failures[old.holder] = (now, 1)
         best = max(able, key=lambda one: one.chunks)
         epoch, self._next_epoch = self._next_epoch, self._next_epoch + 1
-        return self._begin(digest, turn, best.node, epoch, now)
+        return self._begin(digest, turn, Lease(best.node, epoch, now, rank=best.rank), now)
 
-    def standing(self, node: str, digest: str, epoch: int) -> Standing:
-        """Tell whether ``node`` holds ``epoch``, lost it, or may have it back as nobody else holds it."""
-        lease = self.find(digest)
-        if lease is None:
-            return Standing.FREE if 0 < epoch < self._next_epoch else Standing.LOST
-        return Standing.HELD if (lease.holder, lease.epoch) == (node, epoch) else Standing.LOST
+    def standing(self, node: str, digest: str, epoch: int, rank: int = 0) -> Standing:
+        """Tell whether ``node`` holds ``epoch``, lost it, or may have it back as nobody else holds it.
 
-    def adopt(self, node: str, digest: str, epoch: int, now: float) -> Lease:
-        """Take over a lease that this tracker (or one before it) granted and forgot.
-
-        ValueError unless its ``standing`` is FREE.
+        Between two leases the one of the better tracker prevails, and of two by the same other tracker the
+        newer one.
         """
-        if self.standing(node, digest, epoch) is not Standing.FREE:
+        lease = self.find(digest)
+        believable = 0 < epoch < self._next_epoch + HORIZON
+        if lease is None:
+            return Standing.FREE if believable else Standing.LOST
+        if (lease.holder, lease.epoch) == (node, epoch):
+            return Standing.HELD
+        newer = lease.told and rank == lease.rank and epoch > lease.epoch
+        return Standing.PREVAILS if believable and (newer or rank < lease.rank) else Standing.LOST
+
+    def adopt(self, node: str, digest: str, epoch: int, now: float, rank: int = 0) -> Lease:
+        """Take over a lease that this tracker (or one before it, or beside it) granted.
+
+        ValueError unless its ``standing`` is FREE or PREVAILS.
+        """
+        if self.standing(node, digest, epoch, rank) not in (Standing.FREE, Standing.PREVAILS):
             raise ValueError(f"epoch {epoch} of {digest} can't be adopted")
-        return self._begin(digest, self._turns.setdefault(digest, _Turn()), node, epoch, now)
+        turn = self._turns.setdefault(digest, _Turn())
+        if turn.lease is not None:
+            self._end(digest, turn)
+        self._next_epoch = max(self._next_epoch, epoch + 1)
+        return self._begin(digest, turn, Lease(node, epoch, now, rank=rank, told=True), now)
 
     def progress(self, digest: str, offset: int, now: float) -> None:
         """Keep a held lease if the stream moved on."""
@@ -213,12 +238,13 @@ class LeaseTable:
             heapq.heappop(self._timers)
         return None
 
-    def _begin(self, digest: str, turn: _Turn, node: str, epoch: int, now: float) -> Lease:
+    def _begin(self, digest: str, turn: _Turn, lease: Lease, now: float) -> Lease:
         patience = min(PATIENCE * 2**turn.stalls, PATIENCE_MOST) if turn.stalls < 8 else PATIENCE_MOST
-        turn.lease = Lease(node, epoch, now + patience)
-        self._held.setdefault(node, {})[digest] = None
-        self.wake(digest, turn.lease.due)
-        return turn.lease
+        turn.lease = lease
+        lease.due = now + patience
+        self._held.setdefault(lease.holder, {})[digest] = None
+        self.wake(digest, lease.due)
+        return lease
 
     def _end(self, digest: str, turn: _Turn) -> None:
         assert turn.lease is not None

@@ -123,6 +123,7 @@ class Node:
 class Wanting:
     """One node's want of one blob, and the plan it was last given.
 
+    ``rank``: this tracker's place among those of the digest, as the node counts.
     ``pushed`` and ``due``: when its last plan went out and when the next one goes. ``plan``: that plan, and
     ``repeats``: how often it went out again; None where the next one must be drawn anew.
     """
@@ -132,6 +133,7 @@ class Wanting:
     size: int = 0
     lease: bool = False
     unreachable: frozenset[str] = frozenset()
+    rank: int = 0
     providers: tuple[str, ...] = ()
     parents: tuple[str, ...] = ()
     pushed: float = float("-inf")
@@ -274,7 +276,7 @@ class PeerTable:
         return blob
 
     def want(
-        self, node: Node, digest: str, size: int, *, lease: bool, unreachable: frozenset[str]
+        self, node: Node, digest: str, size: int, *, lease: bool, unreachable: frozenset[str], rank: int = 0
     ) -> Wanting | None:
         """Take a want, or replace its terms; None when the node has too many."""
         wanting = node.wants.get(digest)
@@ -285,7 +287,7 @@ class PeerTable:
             wanting = Wanting(node, blob)
             node.wants[digest] = blob.wants[node.id] = blob.hungry[node.id] = wanting
         wanting.plan = None
-        wanting.size, wanting.lease, wanting.unreachable = size, lease, unreachable
+        wanting.size, wanting.lease, wanting.unreachable, wanting.rank = size, lease, unreachable, rank
         return wanting
 
     def unwant(self, node: Node, digest: str) -> Wanting | None:

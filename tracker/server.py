@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import secrets
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -119,7 +120,7 @@ async def run(
     listeners = await open_listeners(settings.listen)
     # Above all that an earlier tracker gave, however often it granted: epochs are never used twice.
     first_epoch = int(datetime.now(UTC).timestamp() * 1000)
-    hub = Hub(Tracker(trio.current_time(), first_epoch=first_epoch))
+    hub = Hub(Tracker(trio.current_time(), first_epoch=first_epoch, run=secrets.token_hex(6)))
     pages = Pages(hub, settings.allowed_hosts)
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)

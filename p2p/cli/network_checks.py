@@ -1,4 +1,4 @@
-"""What ``remora doctor`` asks of other hosts: the tracker, and the upstreams with ``--network``."""
+"""What ``remora doctor`` asks of other hosts: the trackers, and the upstreams with ``--network``."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def check_upstream(name: str, upstream: UpstreamSettings) -> Finding:
 
 
 async def check_network(settings: NodeSettings, *, upstreams: bool) -> list[Finding]:
-    """Ask the tracker if there is one and, if wanted, all upstreams at once."""
+    """Ask the trackers that there are and, if wanted, all upstreams at once."""
     findings: dict[str, Finding] = {}
 
     async def one(name: str, upstream: UpstreamSettings) -> None:
@@ -55,5 +55,5 @@ async def check_network(settings: NodeSettings, *, upstreams: bool) -> list[Find
         if upstreams:
             for name, upstream in {**WELL_KNOWN, **settings.upstreams}.items():
                 nursery.start_soon(one, name, upstream)
-        tracker = [await check_tracker(settings.tracker)] if settings.tracker else []
-    return [*tracker, *(findings[name] for name in sorted(findings))]
+        trackers = [await check_tracker(url) for url in settings.tracker]
+    return [*trackers, *(findings[name] for name in sorted(findings))]

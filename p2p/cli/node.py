@@ -64,7 +64,7 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
 @click.option("--registry-listen", metavar="HOST:PORT", help="Where clients pull from (port 0: any).")
 @click.option("--peer-listen", metavar="HOST:PORT", help="Where other nodes pull from.")
 @click.option("--metrics-listen", metavar="HOST:PORT", help="Where metrics and health are.")
-@click.option("--tracker", metavar="URL", help="The tracker, ws://host:5010.")
+@click.option("--tracker", metavar="URL", multiple=True, help="A tracker, ws://host:5010; repeatable.")
 @click.option(
     "--peer", metavar="HOST:PORT", multiple=True, help="A peer known without a tracker; repeatable."
 )

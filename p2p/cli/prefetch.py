@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ Show = Callable[["JobReport"], None]
 
 
 async def run(
-    url: str, images: tuple[str, ...], nodes: tuple[str, ...], patience: float, show: Show
+    urls: Sequence[str], images: tuple[str, ...], nodes: tuple[str, ...], patience: float, show: Show
 ) -> JobReport:
-    """Ask, show each report, and give the last one: of the end, or after ``patience`` seconds.
+    """Ask any tracker, show each report, and give the last one: of the end, or after ``patience`` seconds.
 
     A signal or the end of patience stops the job. Raises TrackerError where the tracker fails,
     KeyboardInterrupt for the signal.
@@ -29,11 +29,11 @@ async def run(
     import trio
 
     from p2p.cli.signals import until_signal
-    from p2p.cli.tracker_client import open_tracker
+    from p2p.cli.tracker_client import open_any_tracker
 
     reports: list[JobReport] = []
 
-    async with open_tracker(url) as tracker:
+    async with open_any_tracker(urls) as tracker:
 
         async def follow() -> None:
             await tracker.prefetch(images, nodes)
@@ -87,7 +87,9 @@ def display(*, terminal: bool, quiet: bool) -> tuple[AbstractContextManager[Any]
 
 @click.command("prefetch")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--tracker", metavar="URL", help="The tracker, ws://host:5010; else the configured one.")
+@click.option(
+    "--tracker", metavar="URL", multiple=True, help="A tracker, ws://host:5010; else those configured."
+)
 @click.option(
     "--nodes", metavar="GLOB", multiple=True, help="Nodes whose name matches; repeatable; else all."
 )
@@ -98,7 +100,7 @@ def display(*, terminal: bool, quiet: bool) -> tuple[AbstractContextManager[Any]
 @click.option("--json", "as_json", is_flag=True, help="Print the final report as JSON, and no progress.")
 def command(
     images: tuple[str, ...],
-    tracker: str | None,
+    tracker: tuple[str, ...],
     nodes: tuple[str, ...],
     timeout: str,
     config: str | None,
@@ -123,15 +125,16 @@ def command(
         seconds = parse_duration(timeout)
     except ValueError as error:
         raise ConfigError("--timeout", str(error)) from error
-    url = tracker or load_settings({}, file=config).tracker
-    if not url:
+    urls = tracker or load_settings({}, file=config).tracker
+    if not urls:
         raise ConfigError("tracker", "none is configured", "Name it with --tracker ws://host:5010")
-    check_tracker(url)
+    for url in urls:
+        check_tracker(url)
     context, show = display(terminal=sys.stderr.isatty(), quiet=as_json)
 
     async def main() -> JobReport:
         with context:
-            return await run(url, images, nodes or ("*",), seconds, show)
+            return await run(urls, images, nodes or ("*",), seconds, show)
 
     report = trio.run(main)
     if as_json:

@@ -38,6 +38,9 @@ DURATIONS: Final = frozenset(
         "period",
     }
 )
+ONE_OR_MORE: Final = frozenset({"tracker"})
+"""Lists of which one element may be given without brackets."""
+
 SHARES: Final = frozenset({"minimum_free", "high_water", "low_water", "share"})
 
 Path = tuple[str, ...]
@@ -128,6 +131,8 @@ def _scalar(value: object, kind: Any, path: Path, source: str) -> object:
     try:
         if unit is not None and isinstance(value, str):
             value = unit(value)
+        if path[-1] in ONE_OR_MORE and isinstance(value, str):
+            value = [value] if value else []
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(source, f"{dotted(path)}: {error}", _example(kind)) from error

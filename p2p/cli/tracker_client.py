@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final
 
 import trio
@@ -121,3 +121,19 @@ async def open_tracker(url: str) -> AsyncIterator[TrackerClient]:
         if isinstance(cause, RemoraError | KeyboardInterrupt):
             raise cause from None
         raise
+
+
+@asynccontextmanager
+async def open_any_tracker(urls: Sequence[str]) -> AsyncIterator[TrackerClient]:
+    """Connect to the first of several trackers that answers: all nodes are connected to each.
+
+    TrackerError of the last one where none does.
+    """
+    async with AsyncExitStack() as stack:
+        for url in urls[:-1]:
+            with suppress(TrackerError):
+                client = await stack.enter_async_context(open_tracker(url))
+                break
+        else:
+            client = await stack.enter_async_context(open_tracker(urls[-1]))
+        yield client

@@ -54,8 +54,8 @@ def validate(settings: NodeSettings) -> None:
         split_address(address, setting)
     _check_peers(settings)
     _check_numbers(settings)
-    if settings.tracker:
-        check_tracker(settings.tracker)
+    for url in settings.tracker:
+        check_tracker(url)
     for setting, value, allowed in (
         ("log_level", settings.log_level, LOG_LEVELS),
         ("log_format", settings.log_format, LOG_FORMATS),

@@ -49,6 +49,7 @@ KEEP = 256
 @dataclass(slots=True)
 class _Lease:
     epoch: int
+    rank: int = 0
     offset: int = 0
     told: int = -1
     told_at: float = NOW
@@ -70,7 +71,7 @@ class Ledger:
         self._growth = 0
         self._withdrawn: dict[str, None] = {}
         self._wants_due: dict[str, None] = {}
-        self._unwanted: dict[str, None] = {}
+        self._unwanted: dict[str, bool] = {}
         self._released: dict[tuple[str, int], bool] = {}
         self._asks: list[AskReference] = []
         self._seen: OrderedDict[tuple[str, str], tuple[ReferenceSeen, float]] = OrderedDict()
@@ -110,18 +111,21 @@ class Ledger:
         self._wants_due[want.digest] = None
         self._unwanted.pop(want.digest, None)
 
-    def unwant(self, digest: str) -> None:
-        """End it; the tracker takes an unreleased lease back by itself."""
-        if self.wants.pop(digest, None) is not None:
-            self._wants_due.pop(digest, None)
-            self._unwanted[digest] = None
-        self._leases.pop(digest, None)
+    def unwant(self, digest: str, *, keep: bool = False) -> None:
+        """End it; the tracker takes an unreleased lease back by itself, unless ``keep``."""
+        wanted = self.wants.pop(digest, None) is not None
+        self._wants_due.pop(digest, None)
+        leased = digest in self._leases
+        if not keep:
+            self._leases.pop(digest, None)
+        if wanted or (leased and not keep):
+            self._unwanted[digest] = keep and leased
 
-    def granted(self, digest: str, epoch: int) -> None:
-        """Note a lease that the tracker granted; a repeated word on the same epoch is a no-op."""
+    def granted(self, digest: str, epoch: int, rank: int = 0) -> None:
+        """Note a lease that a tracker granted, the ``rank``-th of the digest; a repeated word is a no-op."""
         lease = self._leases.get(digest)
         if lease is None or lease.epoch != epoch:
-            self._leases[digest] = _Lease(epoch)
+            self._leases[digest] = _Lease(epoch, rank)
 
     def lost(self, digest: str, epoch: int) -> None:
         """Note that the tracker gave a lease to another node."""
@@ -215,7 +219,7 @@ class Ledger:
         out += self._progress(now)
         out += [self.wants[digest] for digest in self._wants_due]
         self._wants_due.clear()
-        out += [Unwant(digest) for digest in self._unwanted]
+        out += [Unwant(digest, keep) for digest, keep in self._unwanted.items()]
         self._unwanted.clear()
         out += self._asks
         self._asks.clear()
@@ -252,7 +256,7 @@ class Ledger:
         for digest, lease in self._leases.items():
             if lease.offset > lease.told and lease.told_at + PROGRESS_PAUSE <= now:
                 lease.told, lease.told_at = lease.offset, now
-                out.append(LeaseProgress(digest, lease.epoch, lease.offset))
+                out.append(LeaseProgress(digest, lease.epoch, lease.offset, lease.rank))
         return out
 
     def _clear_growth(self) -> None:

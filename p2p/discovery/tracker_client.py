@@ -79,7 +79,8 @@ class TrackerClient:
     ``on_intent`` gets prefetch jobs to do (an intent may come again under the same job id: after a
     reconnect; it is to be taken up where it stands) and their cancellations; it must not block.
     ``on_change`` (settable) is told True when the tracker is there, False at every attempt that failed
-    and when the connection is lost.
+    and when the connection is lost. ``on_lost`` (settable) is told of leases lost that no want is for.
+    ``rank(digest)`` (settable) gives this tracker's place among those of a digest.
     """
 
     def __init__(
@@ -93,11 +94,15 @@ class TrackerClient:
     ) -> None:
         self.url = parse_url(url)
         self.on_change = on_change
+        self.on_lost: Callable[[str, int], None] | None = None
+        self.rank: Callable[[str], int] = _first_rank
+        self.heard = float("-inf")
+        """When it said something last."""
         self.observed_host = ""
         """This node's address as the tracker sees it, once connected."""
         self._identity = identity
         self._rng = rng
-        self._on_intent = on_intent
+        self.on_intent = on_intent
         self._ledger = Ledger()
         self._sinks: dict[str, Sink] = {}
         self._asks: dict[int, _Ask] = {}
@@ -123,7 +128,7 @@ class TrackerClient:
         """Ask for plans until ``unwant``; asked again by itself after every reconnect."""
         name = str(digest)
         self._sinks[name] = sink
-        self._ledger.want(wire.Want(name, size, lease, tuple(sorted(unreachable))))
+        self._ledger.want(wire.Want(name, size, lease, tuple(sorted(unreachable)), self.rank(name)))
         self._wake.set()
 
     def unwant(self, digest: Digest) -> None:
@@ -132,6 +137,21 @@ class TrackerClient:
         self._sinks.pop(name, None)
         self._ledger.unwant(name)
         self._wake.set()
+
+    def move(self, digest: str) -> None:
+        """Ask this tracker no longer, as another one is asked now; a lease lives on."""
+        self._sinks.pop(digest, None)
+        self._ledger.unwant(digest, keep=True)
+        self._wake.set()
+
+    def hold(self, digest: str, epoch: int, rank: int) -> None:
+        """Report also here on a lease that the ``rank``-th tracker of the digest granted."""
+        self._ledger.granted(digest, epoch, rank)
+        self._wake.set()
+
+    def drop(self, digest: str, epoch: int) -> None:
+        """Report no more on a lease, which was lost."""
+        self._ledger.lost(digest, epoch)
 
     def announce(self, holding: Holding) -> None:
         """Tell what this node has; growth is batched, the first chunk and completion are told at once."""
@@ -256,6 +276,7 @@ class TrackerClient:
         if not isinstance(welcome, wire.Welcome) or welcome.version != PROTOCOL_VERSION:
             raise RefusedError(f"tracker {self.url}", "does not speak our protocol", "Update the older one")
         self.observed_host = welcome.host
+        self.heard = trio.current_time()
         self._ledger.announce_every = min(max(welcome.announce_every, 0.1), 5.0)
         self._ledger.connect()
         self._available = True
@@ -304,10 +325,13 @@ class TrackerClient:
             await trio.sleep(PING_EVERY)
             with trio.fail_after(PING_TIMEOUT):
                 await socket.ping()
+            self.heard = trio.current_time()
 
     async def _listen(self, socket: trio_websocket.WebSocketConnection) -> NoReturn:
         while True:
-            self._take(self._read(await socket.get_message()))
+            message = self._read(await socket.get_message())
+            self.heard = trio.current_time()
+            self._take(message)
 
     def _take(self, message: wire.FromTracker) -> None:
         match message:
@@ -317,13 +341,15 @@ class TrackerClient:
                 self._ledger.lost(digest, epoch)
                 if (sink := self._sinks.get(digest)) is not None:
                     sink(ev.LeaseLost(epoch))
+                elif self.on_lost is not None:
+                    self.on_lost(digest, epoch)
             case wire.ReferenceAnswer(request=request):
                 if (ask := self._asks.get(request)) is not None:
                     ask.answer = message
                     ask.answered.set()
             case wire.Intent() | wire.IntentCancel():
-                if self._on_intent is not None:
-                    self._on_intent(message)
+                if self.on_intent is not None:
+                    self.on_intent(message)
             case wire.Refused(reason=reason):
                 raise RefusedError(f"tracker {self.url}", f"refused this node: {reason}")
             case wire.Welcome() | wire.JobReport() | wire.NodeTable():
@@ -338,8 +364,12 @@ class TrackerClient:
             return
         lease = _LEASES[plan.lease]
         if lease is ev.LeaseState.GRANTED:
-            self._ledger.granted(plan.digest, plan.epoch)
+            self._ledger.granted(plan.digest, plan.epoch, self.rank(plan.digest))
         sink(ev.Planned(plan.providers, lease, plan.epoch, exclusive=True, size=plan.size, route="tracker"))
+
+
+def _first_rank(_: str) -> int:
+    return 0
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

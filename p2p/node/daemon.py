@@ -28,7 +28,8 @@ from p2p.core.wire.common import PROTOCOL_VERSION, Holding
 from p2p.core.wire.peer import PeerHello
 from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
-from p2p.discovery.tracker_client import Identity, TrackerClient
+from p2p.discovery.tracker_client import Identity
+from p2p.discovery.trackers import Trackers
 from p2p.errors import lone
 from p2p.net.hosts import LOOPBACK_HOSTS, guard_hosts
 from p2p.net.listeners import open_listeners
@@ -152,7 +153,7 @@ class _Node:
 
         self.static = StaticPeers(settings.peer.static, own=identity.node)
         self.tracker = (
-            TrackerClient(settings.tracker, identity, rng=rng, on_intent=self._intent)
+            Trackers(settings.tracker, identity, rng=rng, on_intent=self._intent)
             if settings.tracker
             else None
         )
@@ -347,7 +348,7 @@ class _Node:
     def _ways(self) -> dict[str, bool]:
         ways = {"static": self.static.available}
         if self.tracker is not None:
-            ways["tracker"] = self.tracker.available
+            ways |= self.tracker.ways()
         return ways
 
     def _check_store(self) -> str | None:

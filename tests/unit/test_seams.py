@@ -17,6 +17,7 @@ from p2p.discovery.api import Discovery, Leases, PeerBook, References
 from p2p.discovery.composite import Routes
 from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import TrackerClient
+from p2p.discovery.trackers import Trackers
 from p2p.metadata.api import Metadata
 from p2p.metadata.database import Database
 from p2p.metadata.hosting import Hosting
@@ -75,10 +76,10 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Destination, [Pusher, MemoryDestination]),
     (Upstream, [RegistryOrigin, MemoryOrigin]),
     (OriginLookup, [Origins, registry_rig.MemoryOrigins]),
-    (Discovery, [TrackerClient, StaticPeers, Routes, cluster.BoardClient]),
+    (Discovery, [TrackerClient, Trackers, StaticPeers, Routes, cluster.BoardClient]),
     (PeerBook, [StaticPeers]),
-    (Leases, [TrackerClient, Routes, cluster.BoardClient]),
-    (References, [TrackerClient, Routes, registry_rig.MemoryReferences]),
+    (Leases, [TrackerClient, Trackers, Routes, cluster.BoardClient]),
+    (References, [TrackerClient, Trackers, Routes, registry_rig.MemoryReferences]),
     (Metadata, [SqlMetadata, MemoryMetadata, MemoryHosting]),
     (Hosting, [SqlMetadata, MemoryHosting]),
     (Database, [Embedded, Shared]),

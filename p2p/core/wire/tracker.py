@@ -44,27 +44,34 @@ class Want(Struct, frozen=True, array_like=True, tag="want"):
     """Ask for a plan, now and as it changes, until ``Unwant`` or the node announces it complete.
 
     ``size`` 0: unknown. ``lease``: the node can reach the origin and would stream it. ``unreachable``
-    are providers (node ids) that failed this node: they are left out of its plans.
+    are providers (node ids) that failed this node: they are left out of its plans. ``rank``: the tracker's
+    place among those of the digest (0 the first), under which a lease is granted.
     """
 
     digest: str
     size: int
     lease: bool
     unreachable: tuple[str, ...] = ()
+    rank: int = 0
 
 
 class Unwant(Struct, frozen=True, array_like=True, tag="unwant"):
-    """The node no longer wants the digest."""
+    """The node no longer wants the digest; ``keep``: of this tracker, and a lease on it lives on."""
 
     digest: str
+    keep: bool = False
 
 
 class LeaseProgress(Struct, frozen=True, array_like=True, tag="progress"):
-    """The holder of lease ``epoch`` has streamed ``offset`` bytes from the origin; keeps the lease."""
+    """The holder of lease ``epoch`` has streamed ``offset`` bytes from the origin; keeps the lease.
+
+    Told to all trackers of the digest; ``rank`` is the place of the one that granted it.
+    """
 
     digest: str
     epoch: int
     offset: int
+    rank: int = 0
 
 
 class LeaseRelease(Struct, frozen=True, array_like=True, tag="release"):

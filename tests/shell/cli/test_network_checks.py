@@ -11,7 +11,7 @@ async def test_tracker(open_tracker_twin) -> None:
     finding = await check_tracker("ws://127.0.0.1:1")
     assert finding.verdict is Verdict.BAD
     assert "remora tracker" in finding.mend
-    found = await check_network(NodeSettings(tracker="ws://127.0.0.1:1"), upstreams=False)
+    found = await check_network(NodeSettings(tracker=("ws://127.0.0.1:1",)), upstreams=False)
     assert [finding.thing for finding in found] == ["tracker"]
     assert await check_network(NodeSettings(), upstreams=False) == []
 

@@ -25,7 +25,7 @@ async def test_reports_are_followed_to_the_end(open_tracker_twin) -> None:
     shown: list[JobReport] = []
     script = [[WELCOME], [report("waiting"), report("pulling"), report("done")]]
     async with open_tracker_twin(script) as twin:
-        last = await run(twin.url, ("app:1",), ("*",), 5.0, shown.append)
+        last = await run((twin.url,), ("app:1",), ("*",), 5.0, shown.append)
     assert last == report("done")
     assert [row.state for entry in shown for row in entry.rows] == ["waiting", "pulling", "done"]
     assert not any(isinstance(message, PrefetchCancel) for message in twin.got)
@@ -33,7 +33,7 @@ async def test_reports_are_followed_to_the_end(open_tracker_twin) -> None:
 
 async def test_the_end_of_patience_cancels_the_job_and_tells_what_there_is(open_tracker_twin) -> None:
     async with open_tracker_twin([[WELCOME], [report("done", "pulling")]]) as twin:
-        last = await run(twin.url, ("app:1",), ("*",), 0.2, lambda _: None)
+        last = await run((twin.url,), ("app:1",), ("*",), 0.2, lambda _: None)
         await twin.wait_for(3)
     assert last == report("done", "pulling")
     assert twin.got[-1] == PrefetchCancel("job-1")
@@ -45,7 +45,7 @@ async def test_an_interrupt_cancels_the_job(open_tracker_twin) -> None:
 
     async with open_tracker_twin([[WELCOME], [report("pulling")]]) as twin:
         with pytest.raises(KeyboardInterrupt):
-            await run(twin.url, ("app:1",), ("*",), 5.0, interrupt)
+            await run((twin.url,), ("app:1",), ("*",), 5.0, interrupt)
         await twin.wait_for(3)
     assert twin.got[-1] == PrefetchCancel("job-1")
 
@@ -53,13 +53,13 @@ async def test_an_interrupt_cancels_the_job(open_tracker_twin) -> None:
 async def test_a_tracker_that_goes_away(open_tracker_twin) -> None:
     async with open_tracker_twin([[WELCOME], [report("pulling"), None]]) as twin:
         with pytest.RaisesGroup(TrackerError, allow_unwrapped=True, flatten_subgroups=True):
-            await run(twin.url, ("app:1",), ("*",), 5.0, lambda _: None)
+            await run((twin.url,), ("app:1",), ("*",), 5.0, lambda _: None)
 
 
 async def test_a_tracker_that_says_nothing(open_tracker_twin) -> None:
     async with open_tracker_twin([[WELCOME]]) as twin:
         with pytest.raises(TrackerError, match="no answer"):
-            await run(twin.url, ("app:1",), ("*",), 0.1, lambda _: None)
+            await run((twin.url,), ("app:1",), ("*",), 0.1, lambda _: None)
 
 
 async def test_displays(capsys: pytest.CaptureFixture[str]) -> None:

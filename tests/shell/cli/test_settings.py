@@ -28,7 +28,7 @@ def test_the_later_source_wins(file: Path) -> None:
     environ = {"REMORA_NAME": "env", "REMORA_REGISTRY__LISTEN": "127.0.0.1:2", "REMORA_CONFIG": str(file)}
     settings = load_settings({"registry": {"listen": "127.0.0.1:3"}, "state": "/s"}, environ=environ)
     assert settings.name == "env"
-    assert settings.tracker == "ws://file:1"
+    assert settings.tracker == ("ws://file:1",)
     assert settings.registry.listen == "127.0.0.1:3"
     assert settings.peer == NodeSettings().peer
 

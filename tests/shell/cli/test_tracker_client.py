@@ -2,7 +2,7 @@ import pytest
 import trio
 import trio_websocket
 
-from p2p.cli.tracker_client import open_tracker
+from p2p.cli.tracker_client import open_any_tracker, open_tracker
 from p2p.core.wire import codec
 from p2p.core.wire.common import PROTOCOL_VERSION
 from p2p.core.wire.tracker import (
@@ -84,3 +84,15 @@ async def test_silence(open_tracker_twin, autojump_clock: trio.testing.MockClock
             await TrackerClient(socket, "ws://t").hello()
         nursery.cancel_scope.cancel()
     assert codec.encode(WELCOME)
+
+
+async def test_any_of_several_will_do(open_tracker_twin) -> None:
+    async with (
+        open_tracker_twin([[WELCOME], [REPORT]]) as twin,
+        open_any_tracker(("ws://127.0.0.1:1", twin.url)) as tracker,
+    ):
+        await tracker.prefetch(("app:1",), ("*",))
+        assert await tracker.next_report() == REPORT
+    with pytest.raises(TrackerError, match=r"127\.0\.0\.2.*can't be reached"):
+        async with open_any_tracker(("ws://127.0.0.1:1", "ws://127.0.0.2:1")):
+            pass

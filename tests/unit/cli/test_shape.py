@@ -53,7 +53,8 @@ def test_errors_name_the_place_and_the_mend(raw: dict[str, object], words: list[
 @pytest.mark.parametrize(
     ("path", "text", "table"),
     [
-        (("tracker",), "ws://t:5010", {"tracker": "ws://t:5010"}),
+        (("tracker",), "ws://t:5010", {"tracker": ("ws://t:5010",)}),
+        (("tracker",), "ws://t:1, ws://u:1", {"tracker": ("ws://t:1", "ws://u:1")}),
         (("registry", "listen"), ":1", {"registry": {"listen": ":1"}}),
         (("store", "paranoid"), "Yes", {"store": {"paranoid": True}}),
         (("store", "quota"), "1MiB", {"store": {"quota": 1 << 20}}),
@@ -131,3 +132,11 @@ def test_errors_in_them_name_the_place_too(raw: dict[str, object], words: list[s
 )
 def test_they_can_be_given_as_text(path: tuple[str, ...], text: str, table: dict[str, object]) -> None:
     assert fit_text(text, path, "variable X", AuthSettings) == table
+
+
+def test_one_of_several_needs_no_brackets():
+    assert fit({"tracker": "ws://t:1"}, "file x") == {"tracker": ("ws://t:1",)}
+    assert fit({"tracker": ["ws://t:1", "ws://u:1"]}, "file x") == {"tracker": ("ws://t:1", "ws://u:1")}
+    assert fit({"tracker": ""}, "file x") == {"tracker": ()}
+    with pytest.raises(ConfigError):
+        fit({"host": "layout"}, "file x")

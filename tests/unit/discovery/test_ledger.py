@@ -205,3 +205,22 @@ class Told(RuleBasedStateMachine):
 
 Told.TestCase.settings = settings(max_examples=50, deadline=None)
 TestTold = pytest.mark.slow(Told.TestCase)
+
+
+def test_a_lease_of_another_tracker_is_reported_here_too():
+    ledger = connected()
+    ledger.granted(A, 7, 1)
+    assert ledger.next_due() is not None
+    assert ledger.take(0.0) == [wire.LeaseProgress(A, 7, 0, 1)]
+    ledger.unwant(A)
+    assert ledger.take(1.0) == [wire.Unwant(A)], "so that it is not waited for"
+    ledger.want(wire.Want(A, 0, True))
+    ledger.granted(A, 8, 0)
+    ledger.take(2.0)
+    ledger.unwant(A, keep=True)
+    assert ledger.held(A) == 8
+    assert ledger.take(3.0) == [wire.Unwant(A, keep=True)]
+    ledger.want(wire.Want(B, 0, True))
+    ledger.take(3.0)
+    ledger.unwant(B, keep=True)
+    assert ledger.take(3.0) == [wire.Unwant(B)], "nothing to keep: a grant that crossed goes back"

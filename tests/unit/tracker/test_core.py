@@ -191,8 +191,8 @@ def test_a_new_tracker_waits_for_whoever_streams_already(make_world):
     world.have(b, A, 4)
     world.want(b, A)
     assert world.plan(b).lease == "held"
-    world.say(a, wire.LeaseProgress(A, 1, 5000))
-    assert world.tracker.counters.leases_adopted == 0, "never granted: the first epoch is 1"
+    world.say(a, wire.LeaseProgress(A, 1 << 60, 5000))
+    assert world.tracker.counters.leases_adopted == 0, "no clock gives such an epoch"
 
 
 def test_a_new_tracker_adopts_an_older_lease(make_world):
@@ -337,3 +337,78 @@ def test_full_plans_are_repeated_and_drawn_anew_when_a_provider_leaves(world):
     assert gone not in [one.node for one in world.plan(a).providers]
     world.advance(30.0)
     assert world.of(a, wire.Plan).count(world.plan(a)) <= 16
+
+
+def progress(epoch, offset, rank):
+    return wire.LeaseProgress(A, epoch, offset, rank)
+
+
+def test_a_lease_of_another_tracker_is_known_before_anybody_asks_here(world):
+    a, b = world.node("a"), world.node("b")
+    world.say(a, progress(5000, 0, 0))
+    assert world.tracker.leases.find(A).holder == nid("a")
+    world.say(a, progress(5000, 900, 0))
+    world.want(b, A)
+    assert (world.plan(b).lease, world.plan(b).holder) == ("held", nid("a"))
+    world.want(a, A)
+    assert (world.plan(a).lease, world.plan(a).epoch) == ("granted", 5000), "the other one is gone"
+    world.advance(3.1)
+    assert world.plan(b).lease == "granted"
+    assert world.plan(b).epoch > 5000, "epochs are never given twice"
+    assert world.of(a, wire.LeaseLost) == [wire.LeaseLost(A, 5000)]
+
+
+def test_of_two_leases_the_first_trackers_prevails(world):
+    """The second one granted while the first was away for some: its holder hears of it at once."""
+    a, b = world.node("a"), world.node("b")
+    world.say(b, wire.Want(A, 10 << 20, True, (), 1))
+    mine = world.plan(b).epoch
+    world.say(a, progress(7, 0, 0))
+    assert world.of(b, wire.LeaseLost) == [wire.LeaseLost(A, mine)]
+    world.advance(0.2)
+    assert (world.plan(b).lease, world.plan(b).holder) == ("held", nid("a"))
+    assert not world.of(a, wire.LeaseLost)
+
+
+def test_the_first_tracker_keeps_its_own_lease_against_the_second_ones(world):
+    a, b = world.node("a"), world.node("b")
+    world.want(a, A)
+    world.say(b, progress(1 << 20, 0, 1))
+    assert world.of(b, wire.LeaseLost) == [wire.LeaseLost(A, 1 << 20)]
+    assert world.tracker.leases.find(A).holder == nid("a")
+
+
+def test_a_lease_stolen_at_the_first_tracker_is_followed_by_the_second(world):
+    a, b = world.node("a"), world.node("b")
+    world.say(a, progress(7, 0, 0))
+    world.say(b, progress(8, 0, 0))
+    assert world.tracker.leases.find(A).holder == nid("b")
+    assert world.of(a, wire.LeaseLost) == [wire.LeaseLost(A, 7)]
+    world.say(a, progress(7, 10, 0))
+    assert world.tracker.leases.find(A).holder == nid("b")
+
+
+def test_what_another_tracker_granted_is_forgotten_when_nobody_speaks_of_it(world):
+    a = world.node("a")
+    world.say(a, progress(7, 0, 0))
+    world.advance(2.0)
+    world.say(a, progress(7, 10, 0))
+    world.advance(2.9)
+    assert world.tracker.leases.find(A) is not None
+    world.advance(0.2)
+    assert world.tracker.leases.find(A) is None
+    assert world.tracker.next_deadline() is None
+    world.say(a, progress(9, 0, 0))
+    world.have(a, A)
+    assert world.tracker.leases.find(A) is None, "it has it all"
+
+
+def test_a_want_that_moves_to_another_tracker_leaves_the_lease(world):
+    a, b = world.node("a"), world.node("b")
+    world.want(a, A)
+    world.want(b, A)
+    world.say(a, wire.Unwant(A, keep=True))
+    world.advance(0.2)
+    assert (world.plan(b).lease, world.plan(b).holder) == ("held", nid("a"))
+    world.say(a, wire.Unwant(A))
+    assert world.plan(b).lease == "granted"

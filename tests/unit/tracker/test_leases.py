@@ -5,6 +5,7 @@ import pytest
 from tracker.leases import (
     BACKOFF,
     DONE_WAIT,
+    HORIZON,
     PATIENCE,
     Candidate,
     LeaseTable,
@@ -104,7 +105,7 @@ def test_alone_the_wait_grows():
 
 def test_standing_and_adoption():
     leases = LeaseTable(first_epoch=100)
-    assert leases.standing("a", "d", 100) is Standing.LOST, "never granted"
+    assert leases.standing("a", "d", 100 + HORIZON) is Standing.LOST, "no clock is so far ahead"
     assert leases.standing("a", "d", 0) is Standing.LOST
     assert leases.standing("a", "d", 99) is Standing.FREE
     leases.adopt("a", "d", 99, 0.0)
@@ -117,3 +118,25 @@ def test_standing_and_adoption():
     assert leases.leave("a") == []
     assert leases.items() == []
     assert len(leases) == 0
+
+
+def test_whose_lease_prevails():
+    leases = LeaseTable(first_epoch=100)
+    own = leases.grant("d", [Candidate("a", 0, rank=1)], 0.0)
+    assert leases.standing("b", "d", own.epoch + 5, rank=1) is Standing.LOST, (
+        "this tracker is the one of rank 1"
+    )
+    assert leases.standing("b", "d", 7, rank=2) is Standing.LOST
+    assert leases.standing("b", "d", 7, rank=0) is Standing.PREVAILS
+    leases.adopt("b", "d", 7, 0.0, rank=0)
+    assert leases.standing("a", "d", own.epoch, rank=1) is Standing.LOST
+    assert leases.standing("c", "d", 8, rank=0) is Standing.PREVAILS, (
+        "the newer one of the same other tracker"
+    )
+    assert leases.standing("c", "d", 6, rank=0) is Standing.LOST
+    leases.adopt("c", "d", 8, 0.0, rank=0)
+    assert [(digest, lease.holder) for digest, lease in leases.items()] == [("d", "c")]
+    assert len(leases) == 1
+    assert leases.grant("e", [Candidate("a", 0)], 0.0).epoch == 101
+    leases.adopt("c", "f", 500, 0.0)
+    assert leases.grant("g", [Candidate("a", 0)], 0.0).epoch == 501
