@@ -35,7 +35,7 @@ def ranged_response(
     """
     common = (*headers, _ACCEPT)
     try:
-        spans = parse_range(_range_header(request, headers), size)
+        spans = parse_range(range_header(request, headers), size)
     except RangeNotSatisfiableError as error:
         if close is not None:
             close()
@@ -56,8 +56,11 @@ def ranged_response(
     return Response(206, (*common, _content_type(f"multipart/byteranges; boundary={boundary}")), body)
 
 
-def _range_header(request: Request, headers: Sequence[Header]) -> str | None:
-    """Give the Range header where it counts: on GET alone, and only if an If-Range matches."""
+def range_header(request: Request, headers: Sequence[Header]) -> str | None:
+    """Give the Range header where it counts: on GET alone, and only if an If-Range matches.
+
+    ``headers`` are those of the answer.
+    """
     if request.method != "GET":
         return None
     condition = request.header(b"if-range")

@@ -124,6 +124,7 @@ def _transfer(now: TransferStatistics) -> Iterator[Metric]:
     )
     yield _counter("leases_taken", "Leases on the origin taken.", {(): now.leases_taken})
     yield _counter("hedges", "Requests sent a second time because the first was slow.", {(): now.hedges})
+    yield _counter("lazy_bytes", "Bytes of small ranges that were read from origins alone.", {(): now.lazy})
     yield _gauge("swarms", "Downloads under way.", {(): now.swarms})
     yield _gauge("peer_links", "Subscriptions to peers.", {(): now.links})
     yield _gauge("leases_held", "Leases on the origin held now.", {(): now.leases_held})

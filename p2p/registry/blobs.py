@@ -10,7 +10,7 @@ from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.range import RangeNotSatisfiableError, parse_range
 from p2p.core.swarm.chunks import MAX_BLOB
-from p2p.net.ranged import ranged_response
+from p2p.net.ranged import range_header, ranged_response
 from p2p.origin.api import Kind
 from p2p.registry.replies import content_headers, not_modified
 from p2p.registry.spans import closing, length_of
@@ -77,15 +77,38 @@ class Blobs:
         if request.method == "GET":
             self._statistics.hits += stored is not None
             self._statistics.misses += stored is None
-        if stored is None and not (request.method == "HEAD" and known):
+        headers = content_headers(choice, digest)
+        small = None
+        if stored is None and known and request.method == "GET":
+            small = await self._small(wanted, range_header(request, headers))
+        if stored is None and small is None and not (request.method == "HEAD" and known):
             size = await self._first_bytes(request, wanted)
-        return ranged_response(
-            request,
-            size,
-            headers=content_headers(choice, digest),
-            parts=lambda start, stop: self._parts(wanted, start, stop),
-            content_type=CONTENT_TYPE,
-        )
+
+        def parts(start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
+            return self._parts(wanted, start, stop) if small is None else self._given(small[start, stop])
+
+        return ranged_response(request, size, headers=headers, parts=parts, content_type=CONTENT_TYPE)
+
+    async def _small(self, wanted: Wanted, asked: str | None) -> dict[tuple[int, int], bytes] | None:
+        """Read ranges that a lazy reader asks for; None where the request is another one.
+
+        Who asks for all from a place on is going on with a download, and reads along with the swarm.
+        """
+        if asked is None or any(one.rstrip().endswith("-") for one in asked.split(",")):
+            return None
+        try:
+            spans = parse_range(asked, wanted.size)
+        except RangeNotSatisfiableError:
+            return None
+        if spans is None:
+            return None
+        ranges = [(span.start, span.stop) for span in spans]
+        found = await self._transfer.ranges(wanted, ranges)
+        return None if found is None else dict(zip(ranges, found, strict=True))
+
+    async def _given(self, data: bytes) -> AsyncIterator[bytes]:
+        self._statistics.sent += len(data)
+        yield data
 
     async def _first_bytes(self, request: Request, wanted: Wanted) -> int:
         """Wait until the answer's first bytes are here, so that a failure before them has a status.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -70,6 +70,8 @@ class TransferStatistics:
     swarms_failed: int = 0
     leases_taken: int = 0
     hedges: int = 0
+    lazy: int = 0
+    """Bytes of small ranges read from origins past the swarm; they count in ``received_origin`` too."""
     swarms: int = 0
     links: int = 0
     leases_held: int = 0
@@ -86,6 +88,14 @@ class Transfer(Protocol):
 
         Entering waits until the size is known. Leaving takes the reader out of the swarm, which goes on
         for others, or for a grace period. Any number of readers share one download.
+        """
+        ...
+
+    async def ranges(self, wanted: Wanted, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes] | None:
+        """Give small ranges ``[start, stop)`` of a large blob that is not here yet, without waiting for it.
+
+        ``wanted.size`` must be known. None where ``open`` serves them as well or better: what is small, is
+        here, or has no origin that answers.
         """
         ...
 

@@ -12,9 +12,11 @@ import trio
 from p2p.core.swarm.swarm import Swarm
 from p2p.errors import RemoraError, StoreFullError
 from p2p.store.api import StoredBlob
+from p2p.transfer.api import Sources
 from p2p.transfer.intake import ClaimedSizeError
+from p2p.transfer.lazy import LazyReader, is_lazy
 from p2p.transfer.runner import Runner
-from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream
+from p2p.transfer.streams import PassingStream, StoredStream, SwarmStream, first_hand
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from p2p.core.oci.reference import Repository
     from p2p.core.swarm.rng import Rng
     from p2p.core.swarm.settings import SwarmSettings
-    from p2p.transfer.api import BlobStream, Sources, TransferStatistics, Wanted
+    from p2p.transfer.api import BlobStream, TransferStatistics, Wanted
+    from p2p.transfer.lazy import Ranges
     from p2p.transfer.parts import Parts
 
 log = structlog.get_logger(__name__)
@@ -72,6 +75,7 @@ class Engine:
         self._has_origin = has_origin
         self._runners: dict[Digest, Runner] = {}
         self._ahead = trio.CapacityLimiter(AHEAD)
+        self._lazy = LazyReader(parts)
         self._nursery: trio.Nursery | None = None
         self._history: dict[Digest, Account] = {}
 
@@ -108,6 +112,17 @@ class Engine:
                     stack.callback(stream.close)
                     yield stream
                     return
+
+    async def ranges(self, wanted: Wanted, ranges: Ranges) -> list[bytes] | None:
+        """Give small ranges past the swarm; see ``Transfer.ranges``."""
+        parts, runner = self._parts, self._runners.get(wanted.digest)
+        if not is_lazy(ranges, wanted.size) or not parts.stream or not self._has_origin(wanted.repository):
+            return None
+        if parts.store.find(wanted.digest) is not None or (runner is not None and _here(runner, ranges)):
+            return None
+        if self._lazy.worth_it(wanted, ranges) and runner is None and self._nursery is not None:
+            self._nursery.start_soon(self._whole, wanted)
+        return await self._lazy.read(wanted, ranges)
 
     async def fetch(self, wanted: Wanted, sources: Sources) -> None:
         """Get the whole blob into the store; see ``Transfer.fetch``."""
@@ -228,6 +243,15 @@ class Engine:
             while len(self._history) > REMEMBERED:
                 del self._history[next(iter(self._history))]
 
+    async def _whole(self, wanted: Wanted) -> None:
+        async with self._ahead:
+            try:
+                await self.fetch(wanted, Sources())
+            except RemoraError as error:
+                log.info(
+                    "blob not fetched beside its lazy readers", digest=str(wanted.digest), cause=str(error)
+                )
+
     async def _read_ahead(self, wanted: Wanted) -> None:
         async with self._ahead:
             if self._nursery is None:
@@ -235,6 +259,16 @@ class Engine:
             joined = await self._join(wanted)
             if isinstance(joined, Runner):
                 await joined.ended.wait()
+
+
+def _here(runner: Runner, ranges: Ranges) -> bool:
+    """Whether a reader of the swarm gets these ranges at once."""
+    layout = runner.layout
+    return layout is not None and all(
+        (runner.proven or first_hand(runner, stop))
+        and all(map(runner.readable, range(start // layout.chunk, -(-stop // layout.chunk))))
+        for start, stop in ranges
+    )
 
 
 def _account(runner: Runner) -> Account:

@@ -55,6 +55,14 @@ class _Given:
         return not (before.startswith(after) or after.startswith(before))
 
 
+def first_hand(runner: Runner, stop: int) -> bool:
+    """Whether a range that ends before the blob does may be given as it came.
+
+    That is where this node read it from the origin itself. The blob's own end waits for the digest anyway.
+    """
+    return runner.swarm.lists.own and runner.layout is not None and stop < runner.layout.size
+
+
 class SwarmStream:
     """A blob that is still arriving. Made while its partial blob is open; ``close`` when done."""
 
@@ -75,7 +83,7 @@ class SwarmStream:
         """Yield the range in order as its chunks become readable.
 
         Its last chunk waits until the whole blob is proven, wherever in the blob it lies: no answer is ever
-        whole and wrong.
+        whole and other than what the origin gave, or the digest says.
         """
         runner, layout = self._runner, self._layout
         runner.seek(self._reader, start, stop)
@@ -91,7 +99,7 @@ class SwarmStream:
                 end < layout.count
                 and layout.offset(end) < min(stop, position + SPAN)
                 and runner.readable(end)
-                and (end != withheld or runner.proven)
+                and (end != withheld or runner.proven or first_hand(runner, stop))
             ):
                 end += 1
             if end == index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,7 +12,7 @@ import pytest
 
 from tests.e2e.conftest import UPSTREAM, Gallery
 from tests.support.images import MIB
-from tests.support.nodes import Node, Tracker, pull_blob, pull_image, swarm
+from tests.support.nodes import Node, Tracker, get, pull_blob, pull_image, swarm
 from tests.support.processes import wait_until
 from tests.support.throttle import Throttle
 
@@ -58,6 +59,33 @@ def test_four_cold_nodes_read_one_copy_of_a_gib(
         for node in nodes:
             pull_blob(node.registry, REPOSITORY, layer.digest)
         assert [node.received() for node in nodes] == before
+
+
+def test_small_ranges_of_a_cold_gib_do_not_wait_for_it(
+    directory: Path, origin: DockerRegistry, gallery: Gallery
+) -> None:
+    """What a lazy reader asks for: an index at the end, pieces anywhere, several at once."""
+    (layer,) = (b for b in gallery["big"].blobs if b.diff_id)
+    path = f"/v2/{REPOSITORY}/blobs/{layer.digest}"
+    asked = ("bytes=-51", "bytes=900000000-900099999", "bytes=5-9,500000000-500000999", "bytes=0-0")
+    with (
+        Throttle(origin.address, rate=8 * MIB) as link,
+        swarm(directory, names(1), upstreams={UPSTREAM: link.address}) as (node,),
+    ):
+        get(node.registry, path, method="HEAD")
+        begin = time.perf_counter()
+        for one in asked:
+            answer = get(node.registry, path, headers={"Range": one})
+            there = get(origin.address, f"/v2/app/blobs/{layer.digest}", headers={"Range": one})
+            assert answer.status == 206
+            if "," not in one:
+                assert answer.headers["content-range"] == there.headers["content-range"]
+                assert answer.body == there.body
+            else:
+                assert len(answer.body) > 1005
+        assert time.perf_counter() - begin < 10, "the whole takes two minutes"
+        assert node.metric("remora_lazy_bytes_total") == 51 + 100_000 + 1005 + 1
+        assert link.sent < 2 * MIB
 
 
 def test_small_layers_and_manifests_are_asked_for_once(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -199,6 +199,8 @@ class MemoryTransfer:
         self.broken: dict[Digest, Exception] = {}
         self.readers = 0
         self.spans_given = 0
+        self.lazy = False
+        self.small: list[tuple[tuple[int, int], ...]] = []
 
     def find(self, digest: Digest) -> StoredBlob | None:
         """The one method of ``Store`` that the front end calls."""
@@ -244,6 +246,15 @@ class MemoryTransfer:
                 raise OriginNotFoundError(wanted.repository.registry, f"it has no {wanted.digest}")
             sources.origin += len(data)
         self.complete[wanted.digest] = data
+
+    async def ranges(self, wanted: Wanted, ranges: Sequence[tuple[int, int]]) -> Sequence[bytes] | None:
+        """As the origin has them, where ``lazy`` is set."""
+        await trio.lowlevel.checkpoint()
+        data = self._origins.find(wanted.repository.registry).body(wanted)
+        if not self.lazy or data is None:
+            return None
+        self.small.append(tuple(ranges))
+        return [data[start:stop] for start, stop in ranges]
 
     def read_ahead(self, wanted: tuple[Wanted, ...]) -> None:
         self.ahead.extend(wanted)

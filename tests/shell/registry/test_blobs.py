@@ -110,6 +110,38 @@ async def test_several_ranges_are_multipart() -> None:
     assert parts[2].endswith(b"\r\n\r\n" + DATA[5000:5010] + b"\r\n")
 
 
+@pytest.mark.parametrize("asked", ["bytes=500-1499", "bytes=-51", "bytes=0-0,700-709"])
+async def test_small_ranges_of_what_is_not_here_are_read_alone(asked: str) -> None:
+    rig = Rig()
+    rig.transfer.lazy = True
+    digest = await linked(rig)
+    answer = await read(await rig.get(url(digest), range=asked))
+    assert rig.transfer.opened == []
+    rig.transfer.lazy = False
+    assert answer == await read(await rig.get(url(digest), range=asked))
+    assert len(rig.transfer.small) == 1
+    assert rig.registry.statistics.sent > 10
+
+
+@pytest.mark.parametrize("asked", ["bytes=500-", "bytes=0-9,700-", "bytes=20000-", "lines=1-2", ""])
+async def test_a_download_that_goes_on_is_not_lazy(asked: str) -> None:
+    rig = Rig()
+    rig.transfer.lazy = True
+    digest = await linked(rig)
+    await read(await rig.get(url(digest), **({"range": asked} if asked else {})))
+    await read(await rig.get(url(digest), range="bytes=0-9", if_range='"other"'))
+    await rig.head(url(digest), range="bytes=0-9")
+    assert rig.transfer.small == []
+
+
+async def test_what_is_here_is_never_read_elsewhere() -> None:
+    rig = Rig()
+    rig.transfer.lazy = True
+    digest = await linked(rig, stored=True)
+    assert await read(await rig.get(url(digest), range="bytes=5-9")) == DATA[5:10]
+    assert rig.transfer.small == []
+
+
 async def test_head_never_downloads() -> None:
     rig = Rig()
     digest = await linked(rig)
