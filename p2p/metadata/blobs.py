@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
+    from p2p.metadata.hosting import Place
 
 _LINK = schema.link.c
 
@@ -25,10 +26,12 @@ _LINK = schema.link.c
 class SqlBlobs(Known):
     """``BlobRecords``. Never answered from memory: what is said here keeps or frees bytes."""
 
-    async def add_blob(self, repository: Repository, blob: Descriptor, *, lease: datetime) -> bool:
+    async def add_blob(
+        self, repository: Repository, blob: Descriptor, *, lease: datetime, place: Place | None = None
+    ) -> bool:
         """Record a blob whose bytes are durable, link it, and keep it until ``lease`` at least."""
         kept = await self._database.do(
-            lambda connection: _add(connection, repository, blob, lease), durable=True
+            lambda connection: _add(connection, repository, blob, lease, place), durable=True
         )
         if kept is not None:
             self._keep_links(repository, [kept])
@@ -61,10 +64,10 @@ class SqlBlobs(Known):
 
 
 def _add(
-    connection: Connection, repository: Repository, blob: Descriptor, lease: datetime
+    connection: Connection, repository: Repository, blob: Descriptor, lease: datetime, place: Place | None
 ) -> Descriptor | None:
     owner = rows.made_repository(connection, repository)
-    if not rows.own_blob(connection, blob.digest, blob.size):
+    if not rows.own_blob(connection, blob.digest, blob.size, place):
         return None
     return _leased_link(connection, owner, blob, lease)
 

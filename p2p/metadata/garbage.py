@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, not_, or_, select, update
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.reference import Repository
 from p2p.metadata import rows, schema
-from p2p.metadata.hosting import HOSTED, GarbageStatistics
+from p2p.metadata.hosting import HOSTED, GarbageStatistics, Placed
 from p2p.metadata.needs import leased, needed
 from p2p.metadata.records import Known
 
@@ -42,30 +42,32 @@ class SqlGarbage(Known):
         found = await self._database.do(lambda connection: connection.execute(question).scalars().all())
         return [Digest.parse(each) for each in found]
 
-    async def claim(self, digest: Digest, now: datetime) -> int | None:
+    async def claim(self, digest: Digest, now: datetime) -> Placed | None:
         """Review one, in one transaction: drop links that nothing needs; say if its bytes may go."""
-        size, dropped = await self._database.do(
+        claimed, dropped = await self._database.do(
             lambda connection: _claim(connection, digest, rows.stamp(now)), durable=True
         )
         for repository in dropped:
             self._links.drop((repository, digest))
-        return size
+        return claimed
 
     async def reviewed(self, digest: Digest, now: datetime) -> int | None:
         """Tell what ``claim`` would give: it is done, and rolled back."""
 
         def review(connection: Connection) -> int | None:
             with connection.begin_nested() as savepoint:
-                size, _ = _claim(connection, digest, rows.stamp(now))
+                claimed, _ = _claim(connection, digest, rows.stamp(now))
                 savepoint.rollback()
-            return size
+            return None if claimed is None else claimed.size
 
         return await self._database.do(review)
 
-    async def collected(self, digest: Digest) -> None:
-        """Its bytes are gone: drop the row."""
-        # The state is asked again: what was pushed anew meanwhile is somebody's.
-        change = delete(schema.blob).where(_BLOB.digest == str(digest), _BLOB.state == schema.DELETING)
+    async def collected(self, digest: Digest, key: str = "") -> None:
+        """Its bytes at this place are gone: drop the row, if it is still that which was claimed."""
+        # State and place are asked again: what was pushed anew meanwhile is somebody's.
+        change = delete(schema.blob).where(
+            _BLOB.digest == str(digest), _BLOB.state == schema.DELETING, _BLOB.location == key
+        )
         await self._database.do(lambda connection: connection.execute(change))
 
     async def owned(self, n: int, last: str = "") -> Sequence[Digest]:
@@ -79,11 +81,15 @@ class SqlGarbage(Known):
         found = await self._database.do(lambda connection: connection.execute(question).scalars().all())
         return [Digest.parse(each) for each in found]
 
-    async def deleting(self) -> Sequence[Digest]:
-        """Digests that a crash left between ``claim`` and ``collected``."""
-        question = select(_BLOB.digest).where(_BLOB.state == schema.DELETING).order_by(_BLOB.digest)
-        found = await self._database.do(lambda connection: connection.execute(question).scalars().all())
-        return [Digest.parse(each) for each in found]
+    async def deleting(self) -> Sequence[Placed]:
+        """What a crash left between ``claim`` and ``collected``."""
+        question = (
+            select(_BLOB.digest, _BLOB.size, _BLOB.location)
+            .where(_BLOB.state == schema.DELETING)
+            .order_by(_BLOB.digest)
+        )
+        found = await self._database.do(lambda connection: connection.execute(question).all())
+        return [Placed(Digest.parse(row.digest), row.size, row.location) for row in found]
 
     async def garbage(self, now: datetime) -> GarbageStatistics:
         """Measure the queue."""
@@ -96,10 +102,10 @@ class SqlGarbage(Known):
         return GarbageStatistics(int(queued), int(late), int(retries))
 
 
-def _claim(connection: Connection, digest: Digest, now: int) -> tuple[int | None, Sequence[Repository]]:
+def _claim(connection: Connection, digest: Digest, now: int) -> tuple[Placed | None, Sequence[Repository]]:
     # Alone: whoever makes or takes away a need for the blob has locked it too, and is done or waits.
     blob = connection.execute(
-        select(_BLOB.size, _BLOB.state).where(_BLOB.digest == str(digest)).with_for_update()
+        select(_BLOB.size, _BLOB.state, _BLOB.location).where(_BLOB.digest == str(digest)).with_for_update()
     ).first()
     if blob is None or blob.state == schema.DELETING:
         return None, ()
@@ -114,7 +120,7 @@ def _claim(connection: Connection, digest: Digest, now: int) -> tuple[int | None
         return None, dropped
     _put_off(connection, digest, None)
     connection.execute(update(schema.blob).where(_BLOB.digest == str(digest)).values(state=schema.DELETING))
-    return int(blob.size), dropped
+    return Placed(digest, int(blob.size), blob.location), dropped
 
 
 def _drop_idle_links(connection: Connection, digest: Digest, now: int) -> Sequence[Repository]:

@@ -29,8 +29,29 @@ HOSTED: Final = "hosted.invalid"
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bytes of a blob lie in the content that front ends share: the object's key.
+
+    ``new``: put there just now, under a key that ``PutRecords.intend`` was told of. Else it is what a row
+    said a moment ago, and must say still.
+    """
+
+    key: str
+    new: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A blob that is owned, or that is being deleted: its size, and its place ("": in no shared content)."""
+
+    digest: Digest
+    size: int
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Pushed:
-    """A manifest to be accepted: its descriptor (as served), its reading, and its tags.
+    """A manifest to be accepted: its descriptor (as served), its reading, its tags, and its bytes' place.
 
     ``required`` are the digests that must be linked to the repository already (the children, less foreign
     layers). ``immutable`` tags: one that exists with another digest refuses all.
@@ -41,6 +62,7 @@ class Pushed:
     tags: tuple[str, ...]
     required: tuple[Digest, ...]
     immutable: frozenset[str] = frozenset()
+    place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +87,14 @@ class UploadRow:
 class BlobRecords(Protocol):
     """Blobs owned here, by repository."""
 
-    async def add_blob(self, repository: Repository, blob: Descriptor, *, lease: datetime) -> bool:
+    async def add_blob(
+        self, repository: Repository, blob: Descriptor, *, lease: datetime, place: Place | None = None
+    ) -> bool:
         """Record a blob whose bytes are durable, link it, and keep it until ``lease`` at least.
 
         False where a collection is deleting these very bytes: nothing was written; put them there anew
-        and try again.
+        and try again. With a new place a row that is being deleted is taken over, and one that has a place
+        keeps it; False where the place is not as told: taken for an orphan, or not the row's any more.
         """
         ...
 
@@ -172,28 +197,28 @@ class GarbageRecords(Protocol):
         """Give up to ``n`` digests to be reviewed now, the longest overdue first."""
         ...
 
-    async def claim(self, digest: Digest, now: datetime) -> int | None:
+    async def claim(self, digest: Digest, now: datetime) -> Placed | None:
         """Review one, in one transaction: drop links that nothing needs; mark ``deleting`` if none is left.
 
-        Gives its size where its bytes may now be deleted, None where it stays (it left the queue then, or
-        its review was put off to when its last lease ends).
+        Gives what may now be deleted, and only where it lies now; None where it stays (it left the queue
+        then, or its review was put off to when its last lease ends).
         """
         ...
 
     async def reviewed(self, digest: Digest, now: datetime) -> int | None:
-        """Tell what ``claim`` would give, and change nothing."""
+        """Tell the size of what ``claim`` would give, and change nothing."""
         ...
 
-    async def collected(self, digest: Digest) -> None:
-        """Its bytes are gone: drop the row."""
+    async def collected(self, digest: Digest, key: str = "") -> None:
+        """Its bytes at this place are gone: drop the row, if it is still that which was claimed."""
         ...
 
     async def owned(self, n: int, last: str = "") -> Sequence[Digest]:
         """Give up to ``n`` owned digests after ``last`` (as text), in order, for the reconciliation."""
         ...
 
-    async def deleting(self) -> Sequence[Digest]:
-        """Digests that a crash left between ``claim`` and ``collected``."""
+    async def deleting(self) -> Sequence[Placed]:
+        """What a crash left between ``claim`` and ``collected``."""
         ...
 
     async def garbage(self, now: datetime) -> GarbageStatistics:
@@ -201,7 +226,56 @@ class GarbageRecords(Protocol):
         ...
 
 
-class Hosting(BlobRecords, ManifestRecords, UploadRecords, GarbageRecords, Protocol):
+class PlaceRecords(Protocol):
+    """Where owned blobs lie in the content that front ends share."""
+
+    async def place(self, digest: Digest) -> str | None:
+        """Give the place of a blob that is owned; "": none; None: not owned, or being deleted."""
+        ...
+
+    async def places(self, n: int, last: str = "") -> Sequence[Placed]:
+        """Give up to ``n`` owned blobs after the digest ``last`` (as text), in order."""
+        ...
+
+    async def relocate(self, digest: Digest, place: Place) -> bool:
+        """Give a new place to an owned blob that has none. False: it has, or is gone, or is no new place."""
+        ...
+
+
+class PutRecords(Protocol):
+    """What is put into shared content, noted before: so that an orphan is told from what is on its way.
+
+    A put counts when its key becomes a row's place, in the transaction that takes its note away. Whoever
+    takes the note away first decides: no clock and no pause of a process can make both happen.
+    """
+
+    async def intend(self, key: str, now: datetime) -> None:
+        """Note a new key, before anything is put under it."""
+        ...
+
+    async def intents(self, before: datetime, n: int) -> Sequence[str]:
+        """Give up to ``n`` keys that were noted before, and are no row's place yet, the oldest first."""
+        ...
+
+    async def doomed(self, keys: Sequence[str], before: datetime) -> Sequence[str]:
+        """Take the notes made until ``before`` of these keys away; gives those that can't be needed any more.
+
+        Such a key is no row's place, and never will be.
+        """
+        ...
+
+    async def any_placed(self) -> bool:
+        """Whether any blob lies in shared content, owned or being deleted."""
+        ...
+
+    async def content_owner(self) -> str:
+        """Give this database's name as the owner of its shared content; made up when it is first asked."""
+        ...
+
+
+class Hosting(
+    BlobRecords, ManifestRecords, UploadRecords, GarbageRecords, PlaceRecords, PutRecords, Protocol
+):
     """All of it. Raises LocalError when the database fails."""
 
 

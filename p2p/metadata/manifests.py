@@ -110,7 +110,7 @@ def _put(
     owner = rows.made_repository(connection, repository)
     rows.lock_repository(connection, owner)
     own = pushed.descriptor
-    kept = rows.own_blob(connection, own.digest, own.size)
+    kept = rows.own_blob(connection, own.digest, own.size, pushed.place)
     children = {each.digest: each for each in pushed.manifest.children}
     states = rows.lock_blobs(connection, (*children, *pushed.required))
     known = rows.links(connection, owner, {*children, *pushed.required})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from p2p.core.oci.manifest import INDEX_TYPES
 from p2p.metadata.api import TagRow
-from p2p.metadata.hosting import HOSTED, Accepted, GarbageStatistics, UploadRow, artifact_type_of
+from p2p.metadata.hosting import (
+    HOSTED,
+    Accepted,
+    GarbageStatistics,
+    Placed,
+    UploadRow,
+    artifact_type_of,
+)
 from p2p.metadata.memory import MemoryMetadata
 
 if TYPE_CHECKING:
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.manifest import Manifest
     from p2p.core.oci.reference import Repository
-    from p2p.metadata.hosting import Pushed
+    from p2p.metadata.hosting import Place, Pushed
 
 _NOW = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,6 +39,9 @@ class MemoryHosting(MemoryMetadata):
         super().__init__()
         self._blobs: dict[Digest, int] = {}
         self._deleting: dict[Digest, int] = {}
+        self._places: dict[Digest, str] = {}
+        self._intents: dict[str, datetime] = {}
+        self._owner = str(uuid.uuid4())
         self._leases: dict[tuple[Repository, Digest], datetime] = {}
         self._manifests: dict[Repository, dict[Digest, Manifest]] = {}
         self._queue: dict[Digest, datetime] = {}
@@ -39,11 +50,13 @@ class MemoryHosting(MemoryMetadata):
 
     # ── blobs ───────────────────────────────────────────────────────────────────────────────────────
 
-    async def add_blob(self, repository: Repository, blob: Descriptor, *, lease: datetime) -> bool:
+    async def add_blob(
+        self, repository: Repository, blob: Descriptor, *, lease: datetime, place: Place | None = None
+    ) -> bool:
         """Record a blob, link it, and keep it until ``lease`` at least."""
-        if blob.digest in self._deleting:
+        if not self._ownable(blob.digest, place):
             return False
-        self._blobs.setdefault(blob.digest, blob.size)
+        self._own(blob.digest, blob.size, place)
         await self.link(repository, [blob])
         self._lease(repository, blob.digest, lease)
         self._review((blob.digest,), lease)
@@ -87,7 +100,7 @@ class MemoryHosting(MemoryMetadata):
     async def put_manifest(self, repository: Repository, pushed: Pushed, *, now: datetime) -> Accepted:
         """Check the children, then write manifest, references, links and tags."""
         own, known, tags = pushed.descriptor, self._links.get(repository, {}), self._tags.get(repository, {})
-        gone = {own.digest}.intersection(self._deleting)
+        gone = () if self._ownable(own.digest, pushed.place) else (own.digest,)
         missing = [
             each for each in dict.fromkeys(pushed.required) if each not in known or each in self._deleting
         ]
@@ -96,7 +109,7 @@ class MemoryHosting(MemoryMetadata):
         if accepted.missing or accepted.conflicts:
             return accepted
         typed = [replace(each, size=0) for each in pushed.manifest.children if each.digest in known]
-        self._blobs.setdefault(own.digest, own.size)
+        self._own(own.digest, own.size, pushed.place)
         await self.link(repository, [own, *typed])
         self._manifests.setdefault(repository, {})[own.digest] = pushed.manifest
         for tag in pushed.tags:
@@ -190,7 +203,7 @@ class MemoryHosting(MemoryMetadata):
         over = [(when, str(digest), digest) for digest, when in self._queue.items() if when <= now]
         return [digest for _, _, digest in sorted(over)[:n]]
 
-    async def claim(self, digest: Digest, now: datetime) -> int | None:
+    async def claim(self, digest: Digest, now: datetime) -> Placed | None:
         """Review one: drop links that nothing needs; say if its bytes may go."""
         size = self._blobs.get(digest)
         if size is None:
@@ -214,7 +227,7 @@ class MemoryHosting(MemoryMetadata):
         if alive:
             return None
         self._deleting[digest] = self._blobs.pop(digest)
-        return size
+        return self._placed(digest, size)
 
     async def reviewed(self, digest: Digest, now: datetime) -> int | None:
         """Tell what ``claim`` would give."""
@@ -225,24 +238,85 @@ class MemoryHosting(MemoryMetadata):
         )
         return None if alive else self._blobs.get(digest)
 
-    async def collected(self, digest: Digest) -> None:
-        """Its bytes are gone: drop the row."""
-        self._deleting.pop(digest, None)
+    async def collected(self, digest: Digest, key: str = "") -> None:
+        """Its bytes at this place are gone: drop the row, if it is still that which was claimed."""
+        if digest in self._deleting and self._places.get(digest, "") == key:
+            del self._deleting[digest]
+            self._places.pop(digest, None)
 
     async def owned(self, n: int, last: str = "") -> Sequence[Digest]:
         """Give up to ``n`` owned digests after ``last`` (as text), in order."""
         return [each for each in sorted(self._blobs, key=str) if str(each) > last][:n]
 
-    async def deleting(self) -> Sequence[Digest]:
-        """Digests between ``claim`` and ``collected``."""
-        return sorted(self._deleting, key=str)
+    async def deleting(self) -> Sequence[Placed]:
+        """What is between ``claim`` and ``collected``."""
+        return [self._placed(each, self._deleting[each]) for each in sorted(self._deleting, key=str)]
 
     async def garbage(self, now: datetime) -> GarbageStatistics:
         """Measure the queue."""
         overdue = sum(when <= now for when in self._queue.values())
         return GarbageStatistics(len(self._queue), overdue, self._retries.total())
 
+    # ── places ──────────────────────────────────────────────────────────────────────────────────────
+
+    async def place(self, digest: Digest) -> str | None:
+        """Give the place of a blob that is owned; "": none; None: not owned, or being deleted."""
+        return self._places.get(digest, "") if digest in self._blobs else None
+
+    async def places(self, n: int, last: str = "") -> Sequence[Placed]:
+        """Give up to ``n`` owned blobs after the digest ``last`` (as text), in order."""
+        return [self._placed(each, self._blobs[each]) for each in await self.owned(n, last)]
+
+    async def relocate(self, digest: Digest, place: Place) -> bool:
+        """Give a new place to an owned blob that has none."""
+        if await self.place(digest) != "" or place.key not in self._intents:
+            return False
+        self._own(digest, self._blobs[digest], place)
+        return True
+
+    async def intend(self, key: str, now: datetime) -> None:
+        """Note a new key, before anything is put under it."""
+        self._intents[key] = now
+
+    async def intents(self, before: datetime, n: int) -> Sequence[str]:
+        """Give up to ``n`` keys that were noted before, the oldest first."""
+        old = sorted((since, key) for key, since in self._intents.items() if since <= before)
+        return [key for _, key in old[:n]]
+
+    async def doomed(self, keys: Sequence[str], before: datetime) -> Sequence[str]:
+        """Take the notes made until ``before`` away; gives those that can't be needed any more."""
+        for key in keys:
+            if key in self._intents and self._intents[key] <= before:
+                del self._intents[key]
+        used = {*self._intents, *self._places.values()}
+        return [key for key in sorted(keys) if key not in used]
+
+    async def any_placed(self) -> bool:
+        """Whether any blob lies in shared content, owned or being deleted."""
+        return bool(self._places)
+
+    async def content_owner(self) -> str:
+        """Give this database's name as the owner of its shared content."""
+        return self._owner
+
     # ── what the verbs share ────────────────────────────────────────────────────────────────────────
+
+    def _placed(self, digest: Digest, size: int) -> Placed:
+        return Placed(digest, size, self._places.get(digest, ""))
+
+    def _ownable(self, digest: Digest, place: Place | None) -> bool:
+        if place is None:
+            return digest not in self._deleting
+        if place.new:
+            return place.key in self._intents
+        return digest in self._blobs and self._places.get(digest) == place.key
+
+    def _own(self, digest: Digest, size: int, place: Place | None) -> None:
+        if place is not None and place.new and not (digest in self._blobs and digest in self._places):
+            self._deleting.pop(digest, None)
+            self._places[digest] = place.key
+            del self._intents[place.key]
+        self._blobs.setdefault(digest, size)
 
     def _lease(self, repository: Repository, digest: Digest, until: datetime) -> None:
         key = (repository, digest)

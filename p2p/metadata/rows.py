@@ -2,8 +2,8 @@
 
 On PostgreSQL every transaction that makes or takes away a need for a blob (a link, a reference, a lease, a
 queue entry) first locks the blob's row, in share; a review locks it alone. So a review sees all of a push
-or nothing of it. Order of locks everywhere: the repository, blobs by digest, then the rest. SQLite has one
-writer: there, asking for locks does nothing.
+or nothing of it. Order of locks everywhere: the repository, the note of a put, blobs by digest, then the
+rest. SQLite has one writer: there, asking for locks does nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, select
+from sqlalchemy import case, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from p2p.core.oci.descriptor import Descriptor
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from p2p.core.oci.reference import Repository
+    from p2p.metadata.hosting import Place
 
 NOW = 0
 """A review time that is always past."""
@@ -107,8 +108,13 @@ def lock_blobs(connection: Connection, digests: Iterable[Digest]) -> dict[Digest
     return found
 
 
-def own_blob(connection: Connection, digest: Digest, size: int) -> bool:
-    """Make a blob's row or lock the one that is there. False where its bytes are being deleted."""
+def own_blob(connection: Connection, digest: Digest, size: int, place: Place | None = None) -> bool:
+    """Make a blob's row or lock the one that is there. False where its bytes are being deleted.
+
+    With a place: False where that is not as told, and nothing was written then; see ``BlobRecords.add_blob``.
+    """
+    if place is not None:
+        return _own_placed(connection, digest, size, place)
     connection.execute(
         insertion(connection, schema.blob)
         .values(digest=str(digest), size=size, state=schema.KEPT)
@@ -118,6 +124,46 @@ def own_blob(connection: Connection, digest: Digest, size: int) -> bool:
     if state is None:  # it was there for the insertion and is gone now
         raise ConflictError
     return state == schema.KEPT
+
+
+def _own_placed(connection: Connection, digest: Digest, size: int, place: Place) -> bool:
+    where = schema.blob.c
+    this = where.digest == str(digest)
+    if not place.new:
+        # In share, as for any other need of the blob; a kept row is never moved from one place to another.
+        states = lock_blobs(connection, (digest,))
+        found = connection.execute(select(where.location).where(this)).scalar()
+        return states.get(digest) == schema.KEPT and found == place.key
+    if not noted(connection, place.key):
+        return False
+    values = {"size": size, "state": schema.KEPT, "location": place.key}
+    made = connection.execute(
+        insertion(connection, schema.blob)
+        .values(digest=str(digest), **values)
+        .on_conflict_do_nothing(index_elements=["digest"])
+        .returning(where.digest)
+    ).first()
+    if made is None:
+        row = connection.execute(select(where.state, where.location).where(this).with_for_update()).first()
+        if row is None:  # it was there for the insertion and is gone now
+            raise ConflictError
+        if row.state == schema.KEPT and row.location:
+            return True  # the note stays: what was put is nobody's
+        connection.execute(update(schema.blob).where(this).values(**values))
+    unnote(connection, place.key)
+    return True
+
+
+def noted(connection: Connection, key: str) -> bool:
+    """Whether a put under this key was noted and still may count; no other transaction decides it now."""
+    where = schema.content_put.c
+    question = select(where.location).where(where.location == key).with_for_update()
+    return connection.execute(question).first() is not None
+
+
+def unnote(connection: Connection, key: str) -> None:
+    """Take the note of a put away: its key is a row's place now."""
+    connection.execute(delete(schema.content_put).where(schema.content_put.c.location == key))
 
 
 def linked(connection: Connection, repository: int | None, digest: Digest) -> Descriptor | None:

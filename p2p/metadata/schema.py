@@ -9,6 +9,7 @@ Which index serves which question (each is a search in a B-tree, whatever the nu
 - who refers to a digest (removal, claim): ``manifest_reference_child``;
 - referrers, in order of digest: ``manifest_subject``, with an artifact type ``manifest_subject_type``;
 - what a crash left between claim and deletion: ``blob_deleting``, which has only those;
+- whether a key is a blob's place: ``blob_location``; puts that were begun: ``content_put_since``;
 - what is due: ``gc_queue_due``; uploads whose time is over: ``upload_session_expires``.
 
 Times are microseconds since 1970 UTC: SQLite has no type for a time with its zone.
@@ -31,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-VERSION = 2
+VERSION = 3
 """Of the schema; a database with a higher one was written by a later release."""
 
 KEPT = 0
@@ -91,7 +92,16 @@ blob = Table(
     Column("digest", TEXT, primary_key=True),
     Column("size", BigInteger, nullable=False),
     Column("state", SmallInteger, nullable=False),
+    # The key in the content that front ends share; "": it has none.
+    Column("location", TEXT, nullable=False, server_default=""),
     sqlite_with_rowid=False,
+)
+Index(
+    "blob_location",
+    blob.c.location,
+    unique=True,
+    sqlite_where=blob.c.location != "",
+    postgresql_where=blob.c.location != "",
 )
 Index(
     "blob_deleting",
@@ -154,5 +164,23 @@ upload_session = Table(
     Column("path", TEXT, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Index("upload_session_expires", "expires", "session"),
+    sqlite_with_rowid=False,
+)
+
+content_put = Table(
+    "content_put",
+    tables,
+    Column("location", TEXT, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Index("content_put_since", "since", "location"),
+    sqlite_with_rowid=False,
+)
+
+content_owner = Table(
+    "content_owner",
+    tables,
+    # One row at most.
+    Column("one", SmallInteger, primary_key=True, autoincrement=False),
+    Column("id", TEXT, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from p2p.metadata.blobs import SqlBlobs
 from p2p.metadata.garbage import SqlGarbage
 from p2p.metadata.manifests import SqlManifests
+from p2p.metadata.places import SqlPlaces
 from p2p.metadata.records import SqlRecords
 from p2p.metadata.sqlite import open_sqlite
 from p2p.metadata.uploads import SqlUploads
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlMetadata(SqlRecords, SqlBlobs, SqlManifests, SqlUploads, SqlGarbage):
+class SqlMetadata(SqlRecords, SqlBlobs, SqlManifests, SqlUploads, SqlGarbage, SqlPlaces):
     """``Metadata`` and ``Hosting`` in one database; made by ``open_metadata``."""
 
 

@@ -50,17 +50,10 @@ class OriginBody(Protocol):
         ...
 
 
-class Origin(Protocol):
-    """One upstream registry. All errors are ``OriginError``s that name it. Safe for concurrent use.
-
-    ``path`` is the repository's path at that upstream ("library/nginx").
-    """
+class Source(Protocol):
+    """What gives the bytes of a digest. All errors are ``OriginError``s that name it."""
 
     name: str
-
-    async def head(self, path: str, reference: str) -> Descriptor:
-        """HEAD a manifest by tag or digest: digest, size and media type (GET where HEAD lacks a digest)."""
-        ...
 
     def open(
         self, path: str, digest: Digest, kind: Kind, *, offset: int = 0, stop: int | None = None
@@ -70,6 +63,17 @@ class Origin(Protocol):
         Uses several parallel ranges inside, within its memory budget, where the upstream has them and
         the content is large; the caller sees one ordered stream either way. Digest is not checked here.
         """
+        ...
+
+
+class Origin(Source, Protocol):
+    """One upstream registry. Safe for concurrent use.
+
+    ``path`` is the repository's path at that upstream ("library/nginx").
+    """
+
+    async def head(self, path: str, reference: str) -> Descriptor:
+        """HEAD a manifest by tag or digest: digest, size and media type (GET where HEAD lacks a digest)."""
         ...
 
     async def referrers(self, path: str, digest: Digest, artifact_type: str | None) -> Fetched:

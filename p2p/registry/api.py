@@ -75,8 +75,8 @@ class Taking(Protocol):
         """Keep every other push of a digest out."""
         ...
 
-    def holds(self, digest: Digest) -> bool:
-        """Whether the bytes are here for a mount."""
+    async def holds(self, digest: Digest) -> bool:
+        """Whether the bytes are there for a mount."""
         ...
 
     async def take(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from p2p.registry.api import HostingMetadata, OwnedContent, Taking
     from p2p.registry.auth.api import Principal
     from p2p.registry.auth.guard import Guard
+    from p2p.registry.sharing import Sharing
     from p2p.registry.upstreams import Choice, Upstreams
     from p2p.store.api import Uploads
 
@@ -53,6 +54,7 @@ class HostedRepositories:
         notifier: Notifier | None = None,
         guard: Guard | None = None,
         kept: Callable[[Digest], bool] = lambda _: False,
+        sharing: Sharing | None = None,
         through: Taking | None = None,
     ) -> None:
         self.policy = Policy(settings)
@@ -62,7 +64,12 @@ class HostedRepositories:
         self._settings = settings
         self._grace = timedelta(seconds=settings.unreferenced_grace)
         self.intake = Intake(
-            content=content, hosting=hosting, grace=settings.unreferenced_grace, announce=announce, kept=kept
+            content=content,
+            hosting=hosting,
+            grace=settings.unreferenced_grace,
+            announce=announce,
+            kept=kept,
+            sharing=sharing,
         )
         self._sessions = Sessions(records=hosting, uploads=uploads, expiry=settings.upload_expiry)
         teller = self._teller = Teller(Silence() if notifier is None else notifier)

@@ -1,14 +1,16 @@
 """How bytes become a blob of a hosted repository, and how they go again: one digest at a time.
 
 Bytes are durable before their row is, and gone only after it says so. Within one node a lock for each digest
-keeps a push and a collection of the same bytes apart; between front ends of one database the row does.
+keeps a push and a collection of the same bytes apart; between front ends of one database the row does. What
+owned bytes are: those in the content that front ends share; where there is none, those in this node's store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -18,17 +20,19 @@ from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.error import RegistryError
 from p2p.core.swarm.chunks import Layout
 from p2p.core.wire.common import Holding
-from p2p.errors import RemoraError
+from p2p.errors import ContentError, ContentRefusedError, RemoraError
 from p2p.metadata.hosting import GarbageStatistics
 from p2p.registry.locks import Locks
+from p2p.registry.sharing import refuse_without_content
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
-    from p2p.metadata.hosting import Accepted, Hosting, Pushed
+    from p2p.metadata.hosting import Accepted, Hosting, Place, Placed, Pushed
     from p2p.registry.api import OwnedContent
+    from p2p.registry.sharing import Sharing
     from p2p.store.api import StoredBlob, Upload
 
 log = structlog.get_logger(__name__)
@@ -63,6 +67,7 @@ class Intake:
     """Puts uploads among the blobs of a repository. ``grace`` in seconds; ``announce`` tells the peers.
 
     ``kept``: bytes that somebody else needs too (a layout's), which a collection leaves where they are.
+    ``sharing``: where owned bytes are kept; None: here, by a pin.
     """
 
     def __init__(
@@ -73,6 +78,7 @@ class Intake:
         grace: float,
         announce: Callable[[Holding], None],
         kept: Callable[[Digest], bool] = lambda _: False,
+        sharing: Sharing | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._content = content
@@ -80,6 +86,7 @@ class Intake:
         self._grace = timedelta(seconds=grace)
         self._announce = announce
         self._kept = kept
+        self._sharing = sharing
         self._now = now
         self._locks: Locks[Digest] = Locks()
         self._round = trio.Lock()
@@ -91,9 +98,11 @@ class Intake:
         del repository
         return self._locks.holding(digest)
 
-    def holds(self, digest: Digest) -> bool:
-        """Whether the bytes are here."""
-        return self._content.find(digest) is not None
+    async def holds(self, digest: Digest) -> bool:
+        """Whether the bytes are here, or where all front ends find them."""
+        if self._content.find(digest) is not None:
+            return True
+        return self._sharing is not None and await self._sharing.holds(digest)
 
     async def take(
         self, repository: Repository, upload: Upload, digest: Digest, media_type: str
@@ -102,7 +111,7 @@ class Intake:
         async with self.alone(repository, digest):
             with self._content.staying(digest):
                 blob = await upload.finish(digest)
-                await self._record(repository, Descriptor(media_type, digest, blob.size))
+                await self._record(repository, Descriptor(media_type, digest, blob.size), blob)
                 await self._keep(blob)
         return blob
 
@@ -112,27 +121,42 @@ class Intake:
         async with self.alone(repository, digest):
             with self._content.staying(digest):
                 blob = await upload.finish(digest)
-                accepted = await self._put(repository, pushed)
+                accepted = await self._put(repository, pushed, blob)
                 if not accepted.missing and not accepted.conflicts:
                     await self._keep(blob)
         return accepted
 
-    async def _put(self, repository: Repository, pushed: Pushed) -> Accepted:
+    async def _put(self, repository: Repository, pushed: Pushed, blob: StoredBlob) -> Accepted:
         wait = _LEAST_WAIT
-        accepted = await self._hosting.put_manifest(repository, pushed, now=self._now())
-        while pushed.descriptor.digest in accepted.missing and wait < _MOST_WAIT:
+        while True:
+            place = await self._place(blob)
+            pushed = replace(pushed, place=place)
+            accepted = await self._hosting.put_manifest(repository, pushed, now=self._now())
+            await self._settle(blob, place)
+            if pushed.descriptor.digest not in accepted.missing or wait >= _MOST_WAIT:
+                return accepted
             # As in ``_record``: the manifest's own bytes are being collected elsewhere.
             await trio.sleep(wait)
             wait *= 2
-            accepted = await self._hosting.put_manifest(repository, pushed, now=self._now())
-        return accepted
+
+    async def _place(self, blob: StoredBlob) -> Place | None:
+        return None if self._sharing is None else await self._sharing.place(blob)
+
+    async def _settle(self, blob: StoredBlob, place: Place | None) -> None:
+        if self._sharing is not None and place is not None:
+            await self._sharing.settle(blob.digest, place)
 
     async def _keep(self, blob: StoredBlob) -> None:
         """Keep owned bytes from eviction, and tell the peers of them.
 
         After the row, so that a crash leaves nothing that is kept for ever and nobody's; ``reconcile`` does
-        what is left of it. Whoever asked may leave: who hears of the row counts on the bytes.
+        what is left of it. Whoever asked may leave: who hears of the row counts on the bytes. Of shared
+        content there is only a cache here.
         """
+        if self._sharing is not None:
+            if self._content.find(blob.digest) is not None:
+                self._tell(blob)
+            return
         with trio.CancelScope(shield=True):
             await self._content.pin(blob.digest)
         if self._content.find(blob.digest) is None:
@@ -142,12 +166,19 @@ class Intake:
                 status=503,
                 mend="Push it again; the log says what was wrong with it",
             )
+        self._tell(blob)
+
+    def _tell(self, blob: StoredBlob) -> None:
         self._announce(Holding(str(blob.digest), blob.size, Layout(blob.size).count, True))
 
-    async def _record(self, repository: Repository, blob: Descriptor) -> None:
+    async def _record(self, repository: Repository, blob: Descriptor, stored: StoredBlob) -> None:
         wait = _LEAST_WAIT
         for _ in range(TRIES):
-            if await self._hosting.add_blob(repository, blob, lease=self._now() + self._grace):
+            place = await self._place(stored)
+            lease = self._now() + self._grace
+            added = await self._hosting.add_blob(repository, blob, lease=lease, place=place)
+            await self._settle(stored, place)
+            if added:
                 return
             # Another front end collects these very bytes: its row goes in a moment.
             await trio.sleep(wait)
@@ -165,24 +196,41 @@ class Intake:
         """Go on where a crash stopped: delete what was claimed, keep what is owned; gives how many that were.
 
         What is owned and has no bytes here is told in the log: it may be at another front end's, or lost.
+        Of shared content only that is pinned which does not lie there yet. ContentRefusedError where that
+        can't be used.
         """
+        if self._sharing is None:
+            await refuse_without_content(self._hosting)
+        else:
+            await self._check(self._sharing)
         gone: list[Digest] = []
         # What another front end is deleting is its affair.
         if await self._hosting.collects():
             await self._delete_claimed(gone)
         mended = len(gone)
         last, lost = "", 0
-        while owned := await self._hosting.owned(_PAGE, last):
-            last = str(owned[-1])
-            for digest in owned:
-                blob = self._content.find(digest)
+        while owned := await self._hosting.places(_PAGE, last):
+            last = str(owned[-1].digest)
+            for row in owned:
+                if row.key:
+                    continue
+                blob = self._content.find(row.digest)
                 lost += blob is None
                 if blob is not None and not blob.pinned:
-                    await self._content.pin(digest)
+                    await self._content.pin(row.digest)
                     mended += 1
         if lost:
             log.error("owned blobs are not in the store", count=lost, mend="Restore the state directory")
         return mended
+
+    async def _check(self, sharing: Sharing) -> None:
+        try:
+            await sharing.check()
+        except ContentRefusedError:
+            raise
+        except ContentError as error:
+            # It may come back; until then what is here is served.
+            log.warning("shared content can't be reached", cause=str(error))
 
     async def collect(
         self,
@@ -234,35 +282,38 @@ class Intake:
         async with self._locks.holding(digest):
             # Whoever cancels a round waits for the one at hand: half deleted, it would hold up a push of it.
             with trio.CancelScope(shield=True):
-                size = await self._hosting.claim(digest, at)
-                if size is not None:
-                    await self._delete(digest)
-        if size is not None:
-            self._note(digest, size, gone, told)
+                claimed = await self._hosting.claim(digest, at)
+                if claimed is not None:
+                    await self._delete(claimed)
+        if claimed is not None:
+            self._note(claimed, gone, told)
             await trio.lowlevel.checkpoint()
 
     async def _delete_claimed(self, gone: list[Digest], told: Told = _silent) -> None:
         """Go on with deletes that failed or were cut short: no push of these bytes succeeds before."""
-        for digest in await self._hosting.deleting():
-            async with self._locks.holding(digest):
+        for claimed in await self._hosting.deleting():
+            async with self._locks.holding(claimed.digest):
                 # Asked again: while this waited for the lock, they may have been deleted and pushed anew.
-                if digest not in await self._hosting.deleting():
+                if claimed not in await self._hosting.deleting():
                     continue
-                blob = self._content.find(digest)
-                await self._delete(digest)
-            self._note(digest, 0 if blob is None else blob.size, gone, told)
+                await self._delete(claimed)
+            self._note(claimed, gone, told)
 
-    def _note(self, digest: Digest, size: int, gone: list[Digest], told: Told) -> None:
+    def _note(self, claimed: Placed, gone: list[Digest], told: Told) -> None:
         self._collected += 1
-        self._bytes += size
-        gone.append(digest)
-        told(digest, size)
+        self._bytes += claimed.size
+        gone.append(claimed.digest)
+        told(claimed.digest, claimed.size)
 
-    async def _delete(self, digest: Digest) -> None:
+    async def _delete(self, claimed: Placed) -> None:
+        digest = claimed.digest
         if not self._kept(digest):
             await self._content.unpin(digest)
             await self._content.remove(digest)  # withdraws the announcement first
-        await self._hosting.collected(digest)
+        if claimed.key:
+            assert self._sharing is not None, "reconcile refuses to start without"
+            await self._sharing.remove(claimed.key)
+        await self._hosting.collected(digest, claimed.key)
 
     async def garbage(self) -> GarbageStatistics:
         """Measure the review queue."""
@@ -281,10 +332,17 @@ class Intake:
     async def run(
         self, interval: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Collect every ``interval`` seconds."""
+        """Collect every ``interval`` seconds, and put the shared content in order."""
         await self.reconcile()
         await self.garbage()
-        task_status.started()
+        async with trio.open_nursery() as nursery:
+            if self._sharing is not None:
+                order = partial(self._sharing.run, alone=self._locks.holding, kept=self._kept, again=interval)
+                nursery.start_soon(partial(order, collects=self.collects))
+            task_status.started()
+            await self._collect_for_ever(interval)
+
+    async def _collect_for_ever(self, interval: float) -> None:
         while True:
             await trio.sleep(interval)
             try:

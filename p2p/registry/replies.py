@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from p2p.core.oci.error import BODY_TYPE, RegistryError
 from p2p.errors import (
+    ContentError,
     LocalError,
     OriginDeniedError,
     OriginLimitedError,
@@ -39,7 +40,7 @@ def error_response(error: RemoraError, unknown: str) -> Response:
     """Render any error of ours; see ``as_registry_error`` for ``unknown``."""
     answer = as_registry_error(error, unknown)
     headers = [(b"Content-Type", BODY_TYPE.encode()), VERSION]
-    if isinstance(error, OriginLimitedError):
+    if isinstance(error, OriginLimitedError | ContentError):
         headers.append((b"Retry-After", b"%d" % max(1, math.ceil(error.retry_after))))
     if answer.status == 405 and isinstance(answer.detail, Mapping):
         allowed = answer.detail.get("allowed", ())
@@ -61,7 +62,7 @@ def as_registry_error(error: RemoraError, unknown: str) -> RegistryError:
         return RegistryError(unknown, message, mend=error.mend)
     if isinstance(error, OriginDeniedError):
         return RegistryError("DENIED", message, mend=error.mend)
-    if isinstance(error, OriginLimitedError):
+    if isinstance(error, OriginLimitedError | ContentError):
         return RegistryError("UNAVAILABLE", message, mend=error.mend)
     if isinstance(error, RemoteError | VerificationError):
         return RegistryError("UNAVAILABLE", message, status=502, mend=error.mend)

@@ -57,7 +57,7 @@ class PushThrough:
         """One push of a digest to a repository at a time: the second finds it there."""
         return self._locks.holding((repository, digest))
 
-    def holds(self, digest: Digest) -> bool:
+    async def holds(self, digest: Digest) -> bool:
         """Nothing is mounted from here: what the upstream has is the upstream's to say."""
         del digest
         return False

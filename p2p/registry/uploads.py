@@ -69,7 +69,7 @@ class UploadEndpoints:
     ) -> Response | None:
         lease = datetime.now(UTC) + self._grace
         async with self._intake.alone(choice.repository, digest):
-            if not self._intake.holds(digest):
+            if not await self._intake.holds(digest):
                 return None  # the row without the bytes would be a promise that can't be kept
             where = None if source is None else source.repository
             blob = await self._records.mount(choice.repository, digest, where, lease=lease)

@@ -10,6 +10,7 @@ import trio
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.chunks import MAX_BLOB
 from p2p.errors import (
+    ContentError,
     OriginDeniedError,
     OriginError,
     OriginLimitedError,
@@ -91,7 +92,7 @@ async def stream_origin(
 def origin_failed(error: OriginError) -> ev.OriginFailed:
     """Make the event of an error; ``final`` where the origin would say the same again."""
     final = isinstance(error, OriginNotFoundError | OriginDeniedError | OriginProtocolError)
-    retry_after = error.retry_after if isinstance(error, OriginLimitedError) else 0.0
+    retry_after = error.retry_after if isinstance(error, OriginLimitedError | ContentError) else 0.0
     return ev.OriginFailed(error, final, retry_after)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.reference import Repository
     from p2p.core.wire.common import Provider
     from p2p.discovery.api import Discovery, Leases
-    from p2p.origin.api import Origin
+    from p2p.origin.api import Source
     from p2p.store.api import Partial, Store
     from p2p.transfer.api import Wanted
     from p2p.transfer.buffers import BufferPool
@@ -41,7 +41,7 @@ class Parts:
     buffers: BufferPool
     discovery: Discovery
     leases: Leases
-    origin: Callable[[Repository], Origin]
+    origin: Callable[[Repository], Source]
     reputation: Reputation = field(default_factory=Reputation)
     statistics: TransferStatistics = field(default_factory=TransferStatistics)
     stream: bool = True

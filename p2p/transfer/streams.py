@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from p2p.core.oci.digest import Digest
     from p2p.core.swarm.midstates import Midstates
-    from p2p.origin.api import Origin
+    from p2p.origin.api import Source
     from p2p.transfer.api import Wanted
     from p2p.transfer.runner import Runner
 
@@ -141,7 +141,7 @@ class PassingStream:
     a whole pass, since nothing less can be verified.
     """
 
-    def __init__(self, wanted: Wanted, origin: Origin, size: int, nursery: trio.Nursery) -> None:
+    def __init__(self, wanted: Wanted, origin: Source, size: int, nursery: trio.Nursery) -> None:
         self.digest = wanted.digest
         self.size = size
         self._wanted = wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,10 @@ import trio
 
 from p2p.errors import LocalError
 from p2p.metadata import schema
-from p2p.metadata.hosting import Accepted
+from p2p.metadata.hosting import Accepted, Place
 from p2p.metadata.postgres import CONNECTIONS, open_postgres
 from p2p.metadata.sql import SqlMetadata, open_metadata
-from p2p.metadata.upgrade import upgrade
+from p2p.metadata.upgrade import revision, upgrade
 from tests.support import hosting_suite
 from tests.support.hosting_suite import IMAGE, LEASE, T0, HostingSuite, Image, blob, collect, digest, push
 from tests.support.metadata_suite import MetadataSuite, row
@@ -88,7 +89,9 @@ async def test_an_older_database_is_upgraded(server: Postgres, url: str, tmp_pat
     async with open_metadata(tmp_path, url) as metadata:
         assert await metadata.reaches(hosting_suite.PROXIED, digest("layer"))
         await push(metadata)
-    assert server.execute("SELECT version_num FROM alembic_version", "metadata") == [("0002",)]
+    assert server.execute("SELECT version_num FROM alembic_version", "metadata") == [
+        (revision(schema.VERSION),)
+    ]
 
 
 async def test_upgraded_tables_are_those_of_a_new_database(server: Postgres, url: str) -> None:
@@ -191,6 +194,61 @@ async def test_front_ends_race_and_no_accepted_manifest_loses_a_blob(
     for image in kept.values():
         for content in (image.name, image.config, *image.layers):
             assert await second.reaches(APP, digest(content))
+
+
+async def test_shared_content_has_what_rows_say(metadata: SqlMetadata, second: SqlMetadata) -> None:
+    """Both push, delete late, and take what is on its way for orphans: no row without its object."""
+    objects: set[str] = set()
+    done = trio.Event()
+    numbers = itertools.count()
+    refused = 0
+
+    async def pusher(at: SqlMetadata, number: int) -> None:
+        nonlocal refused
+        for turn in range(25):
+            content = f"layer {(number + turn) % 3}"
+            while True:
+                known = await at.place(digest(content))
+                if known:
+                    place = Place(known, new=False)
+                else:
+                    place = Place(f"key {next(numbers)}")
+                    await at.intend(place.key, T0)
+                    objects.add(place.key)
+                if await at.add_blob(APP, blob(content), lease=T0, place=place):
+                    break
+                refused += 1
+            if place.new and await at.place(digest(content)) != place.key:
+                objects.discard(place.key)
+
+    async def collector(at: SqlMetadata) -> None:
+        while not done.is_set():
+            for each in await at.due(LEASE, 50):
+                claimed = await at.claim(each, LEASE)
+                if claimed is not None:
+                    for _ in range(20):  # the other one pushes, collects, pushes again
+                        await trio.lowlevel.checkpoint()
+                    objects.discard(claimed.key)
+                    await at.collected(each, claimed.key)
+            await trio.lowlevel.checkpoint()
+
+    async def reaper(at: SqlMetadata) -> None:
+        while not done.is_set():
+            for key in await at.doomed(await at.intents(LEASE, 50), LEASE):
+                objects.discard(key)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        for at in (metadata, second):
+            nursery.start_soon(collector, at)
+            nursery.start_soon(reaper, at)
+        async with trio.open_nursery() as pushers:
+            for number in range(6):
+                pushers.start_soon(pusher, (metadata, second)[number % 2], number)
+        done.set()
+    assert refused
+    for each in await metadata.places(100):
+        assert each.key in objects
 
 
 async def test_one_of_two_different_images_gets_an_immutable_tag(

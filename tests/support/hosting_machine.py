@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from p2p.core.oci.reference import Repository
-from p2p.metadata.hosting import HOSTED
+from p2p.metadata.hosting import HOSTED, Place
 from tests.support.hosting_model import HostingModel
 from tests.support.hosting_suite import T0, Both, Image, blob, digest, index
 
@@ -76,6 +76,7 @@ class HostingMachine(RuleBasedStateMachine):
         super().__init__()
         self.model = HostingModel({number: CHILDREN.get(number, frozenset()) for number in range(9)})
         self.now = 1
+        self.keys = [""]
         # Rules are plain functions: the loop runs in a thread of its own as long as the machine does.
         started: SimpleQueue[tuple[Both, trio.lowlevel.TrioToken]] = SimpleQueue()
         self._over = trio.Event()
@@ -105,6 +106,18 @@ class HostingMachine(RuleBasedStateMachine):
         until = self.now + lease
         done = self._run(self.hosting.add_blob, repository(r), blob(NAMES[c]), lease=at(until))
         assert done is self.model.add(r, c, until)
+
+    @rule(r=repositories, c=contents, lease=leases)
+    def add_blob_at_a_place(self, r: int, c: int, lease: int) -> None:
+        until = self.now + lease
+        key = f"key {len(self.keys)}"
+        self.keys.append(key)
+        self._run(self.hosting.intend, key, at(self.now))
+        place = Place(key)
+        assert self._run(self.hosting.add_blob, repository(r), blob(NAMES[c]), lease=at(until), place=place)
+        self.model.put_at(r, c, until, key)
+        doomed = self._run(self.hosting.doomed, [key], at(self.now))
+        assert (doomed == []) is (self.model.places[c] == key)
 
     @rule(r=repositories, c=contents, source=st.none() | repositories, lease=leases)
     def mount(self, r: int, c: int, source: int | None, lease: int) -> None:
@@ -157,15 +170,18 @@ class HostingMachine(RuleBasedStateMachine):
     def claim(self, c: int) -> None:
         reachable = self.model.reachable(c, self.now)
         told = self._run(self.hosting.reviewed, digest(NAMES[c]), at(self.now))
-        size = self._run(self.hosting.claim, digest(NAMES[c]), at(self.now))
+        claimed = self._run(self.hosting.claim, digest(NAMES[c]), at(self.now))
+        size = None if claimed is None else claimed.size
         assert told == size, "a preview tells what a review does"
         assert not (reachable and size is not None), "what is reachable was given up"
         assert (size is not None) is self.model.claim(c, self.now)
 
-    @rule(c=contents)
-    def collected(self, c: int) -> None:
-        self._run(self.hosting.collected, digest(NAMES[c]))
-        self.model.deleting.discard(c)
+    @rule(c=contents, late=st.none() | st.integers(0, 20))
+    def collected(self, c: int, late: int | None) -> None:
+        """By who claimed it; ``late``: by one who claimed it, or something else, long ago."""
+        key = self.model.places.get(c, "") if late is None else self.keys[late % len(self.keys)]
+        self._run(self.hosting.collected, digest(NAMES[c]), key)
+        self.model.collected(c, key)
 
     @rule()
     def collect(self) -> None:
@@ -190,4 +206,6 @@ class HostingMachine(RuleBasedStateMachine):
             if await self.hosting.reaches(repository(r), digest(NAMES[c]))
         }
         tags = {(r, tag) for r in range(3) for tag in await self.hosting.tags(repository(r), 9)}
-        return linked, tags, {BY_DIGEST[each] for each in await self.hosting.deleting()}
+        for each in await self.hosting.places(100):
+            assert self.model.places.get(BY_DIGEST[each.digest], "") == each.key
+        return linked, tags, {BY_DIGEST[each.digest] for each in await self.hosting.deleting()}

@@ -19,6 +19,7 @@ class HostingModel:
     tags: dict[tuple[int, str], int] = field(default_factory=dict)
     owned: set[int] = field(default_factory=set)
     deleting: set[int] = field(default_factory=set)
+    places: dict[int, str] = field(default_factory=dict)
 
     def referred(self, repository: int, content: int) -> bool:
         """Whether a manifest of the repository has it among its children."""
@@ -40,6 +41,19 @@ class HostingModel:
         key = (repository, content)
         self.linked[key] = max(lease, self.linked.get(key, 0))
         return True
+
+    def put_at(self, repository: int, content: int, lease: int, key: str) -> None:
+        """A push of a blob to a new place: it takes over what is being deleted."""
+        if content in self.deleting or content not in self.places:
+            self.places[content] = key
+        self.deleting.discard(content)
+        self.add(repository, content, lease)
+
+    def collected(self, content: int, key: str) -> None:
+        """A deletion that is told of, perhaps too late."""
+        if content in self.deleting and self.places.get(content, "") == key:
+            self.deleting.remove(content)
+            self.places.pop(content, None)
 
     def mount(self, repository: int, content: int, source: int | None, lease: int) -> bool:
         """A mount; None: from anywhere."""

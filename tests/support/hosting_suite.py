@@ -14,7 +14,16 @@ from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST, Manifest
 from p2p.core.oci.reference import Repository
 from p2p.metadata.api import GENERIC, Metadata, TagRow
-from p2p.metadata.hosting import HOSTED, Accepted, GarbageStatistics, Hosting, Pushed, UploadRow
+from p2p.metadata.hosting import (
+    HOSTED,
+    Accepted,
+    GarbageStatistics,
+    Hosting,
+    Place,
+    Placed,
+    Pushed,
+    UploadRow,
+)
 
 APP = Repository(HOSTED, "app")
 OTHER = Repository(HOSTED, "other")
@@ -108,10 +117,10 @@ class BlobSuite:
         assert await hosting.due(just_before, 9) == []
         assert await hosting.claim(digest("layer"), just_before) is None
         assert await hosting.due(LEASE, 9) == [digest("layer")]
-        assert await hosting.claim(digest("layer"), LEASE) == len("layer")
+        assert await hosting.claim(digest("layer"), LEASE) == Placed(digest("layer"), len("layer"))
         assert not await hosting.reaches(APP, digest("layer"))
         assert await hosting.due(LEASE, 9) == []
-        assert await hosting.deleting() == [digest("layer")]
+        assert await hosting.deleting() == [Placed(digest("layer"), len("layer"))]
         await hosting.collected(digest("layer"))
         assert await hosting.deleting() == []
 
@@ -443,7 +452,7 @@ class GarbageSuite:
         assert await hosting.deleting() == []
         for repository, name in ((APP, "goes"), (OTHER, "goes"), (APP, "leased"), (third, "leased")):
             assert await hosting.reaches(repository, digest(name))
-        assert await hosting.claim(digest("goes"), T0) == len("goes")
+        assert await hosting.claim(digest("goes"), T0) == Placed(digest("goes"), len("goes"))
         assert await hosting.reviewed(digest("goes"), T0) is None, "it is being deleted"
 
     async def test_a_review_that_is_put_off_comes_at_the_earliest_lease_end(self, hosting: Both) -> None:
@@ -508,5 +517,163 @@ class GarbageSuite:
                 assert await hosting.reaches((APP, OTHER)[number % 2], digest("shared"))
 
 
-class HostingSuite(BlobSuite, ManifestSuite, ReferrerSuite, UploadSuite, GarbageSuite):
+class PlaceSuite:
+    """Where blobs lie in shared content, and what is being put there."""
+
+    async def test_a_blob_has_the_place_that_it_was_put_to(self, hosting: Both) -> None:
+        assert await hosting.place(digest("layer")) is None
+        assert await placed(hosting, "layer", "one")
+        assert await hosting.place(digest("layer")) == "one"
+        assert await hosting.places(9) == [Placed(digest("layer"), len("layer"), "one")]
+        assert await hosting.intents(LEASE, 9) == []
+
+    async def test_one_without_a_place(self, hosting: Both) -> None:
+        await hosting.add_blob(APP, blob("layer"), lease=LEASE)
+        assert await hosting.place(digest("layer")) == ""
+
+    async def test_places_come_in_pages(self, hosting: Both) -> None:
+        names = sorted(("a", "b", "c"), key=lambda name: str(digest(name)))
+        for name in names:
+            assert await placed(hosting, name, f"at {name}")
+        found = await hosting.places(2)
+        assert [each.key for each in found] == [f"at {name}" for name in names[:2]]
+        found = await hosting.places(2, str(found[-1].digest))
+        assert [each.key for each in found] == [f"at {names[2]}"]
+
+    async def test_a_place_that_was_not_noted_is_refused(self, hosting: Both) -> None:
+        assert not await hosting.add_blob(APP, blob("layer"), lease=LEASE, place=Place("never"))
+        assert await hosting.place(digest("layer")) is None
+        assert not await hosting.reaches(APP, digest("layer"))
+
+    async def test_the_second_put_is_nobodys(self, hosting: Both) -> None:
+        assert await placed(hosting, "layer", "one")
+        assert await placed(hosting, "layer", "two", OTHER)
+        assert await hosting.place(digest("layer")) == "one"
+        assert await hosting.reaches(OTHER, digest("layer"))
+        assert await hosting.intents(LEASE, 9) == ["two"]
+        assert await hosting.doomed(["one", "two"], LEASE) == ["two"]
+
+    async def test_what_a_row_says_must_hold_still(self, hosting: Both) -> None:
+        assert await placed(hosting, "layer", "one", lease=T0)
+        same, other = Place("one", new=False), Place("two", new=False)
+        assert await hosting.add_blob(OTHER, blob("layer"), lease=T0, place=same)
+        assert not await hosting.add_blob(OTHER, blob("layer"), lease=LEASE, place=other)
+        assert not await hosting.add_blob(OTHER, blob("none"), lease=LEASE, place=same)
+        assert await hosting.claim(digest("layer"), T0) == Placed(digest("layer"), 5, "one")
+        assert not await hosting.add_blob(OTHER, blob("layer"), lease=LEASE, place=same)
+        await hosting.collected(digest("layer"), "one")
+        assert not await hosting.add_blob(OTHER, blob("layer"), lease=LEASE, place=same)
+        assert await hosting.place(digest("layer")) is None
+
+    async def test_a_push_takes_over_what_is_being_deleted(self, hosting: Both) -> None:
+        assert await placed(hosting, "layer", "one", lease=T0)
+        assert await hosting.claim(digest("layer"), T0) is not None
+        assert await placed(hosting, "layer", "two")
+        assert await hosting.deleting() == []
+        assert await hosting.place(digest("layer")) == "two"
+        # Who claimed it comes to its end: the row is another one's.
+        await hosting.collected(digest("layer"), "one")
+        assert await hosting.place(digest("layer")) == "two"
+        assert await hosting.doomed(["one"], LEASE) == ["one"]
+        assert await hosting.claim(digest("layer"), LEASE) == Placed(digest("layer"), 5, "two")
+
+    async def test_a_row_that_is_deleted_again_is_not_the_first_ones(self, hosting: Both) -> None:
+        assert await placed(hosting, "layer", "one", lease=T0)
+        await hosting.claim(digest("layer"), T0)
+        assert await placed(hosting, "layer", "two", lease=T0)
+        assert await hosting.claim(digest("layer"), T0) is not None
+        await hosting.collected(digest("layer"), "one")
+        assert await hosting.deleting() == [Placed(digest("layer"), 5, "two")]
+        await hosting.collected(digest("layer"), "two")
+        assert await hosting.deleting() == []
+
+    async def test_a_manifest_has_a_place_too(self, hosting: Both) -> None:
+        await hosting.add_blob(APP, blob("config"), lease=LEASE)
+        await hosting.add_blob(APP, blob("layer"), lease=LEASE)
+        there = replace(IMAGE.pushed("1"), place=Place("one"))
+        assert (await hosting.put_manifest(APP, there, now=T0)).missing == (IMAGE.digest,)
+        await hosting.intend("one", T0)
+        assert await hosting.put_manifest(APP, there, now=T0) == Accepted()
+        assert await hosting.place(IMAGE.digest) == "one"
+        again = replace(IMAGE.pushed("2"), place=Place("one", new=False))
+        assert await hosting.put_manifest(APP, again, now=T0) == Accepted()
+        await hosting.remove_manifest(APP, IMAGE.digest)
+        assert await hosting.claim(IMAGE.digest, LEASE) == Placed(IMAGE.digest, len("image"), "one")
+        assert (await hosting.put_manifest(APP, again, now=T0)).missing == (IMAGE.digest,)
+        await hosting.intend("two", T0)
+        over = replace(IMAGE.pushed("2"), place=Place("two"))
+        assert await hosting.put_manifest(APP, over, now=T0) == Accepted()
+        await hosting.collected(IMAGE.digest, "one")
+        assert await hosting.place(IMAGE.digest) == "two"
+
+    async def test_a_manifest_that_is_refused_leaves_its_note(self, hosting: Both) -> None:
+        await hosting.intend("one", T0)
+        there = replace(IMAGE.pushed("1"), place=Place("one"))
+        assert (await hosting.put_manifest(APP, there, now=T0)).missing
+        assert await hosting.place(IMAGE.digest) is None
+        assert await hosting.intents(T0, 9) == ["one"]
+
+    async def test_what_was_taken_for_an_orphan_never_counts(self, hosting: Both) -> None:
+        await hosting.intend("one", T0)
+        assert await hosting.doomed(["one", "unknown"], T0 - HOUR) == ["unknown"]
+        assert await hosting.doomed(["one"], T0) == ["one"]
+        assert not await hosting.add_blob(APP, blob("layer"), lease=LEASE, place=Place("one"))
+        assert await hosting.place(digest("layer")) is None
+
+    async def test_a_place_is_never_doomed(self, hosting: Both) -> None:
+        assert await placed(hosting, "layer", "one", lease=T0)
+        assert await hosting.doomed(["one"], LEASE) == []
+        assert await hosting.claim(digest("layer"), T0) is not None
+        assert await hosting.doomed(["one"], LEASE) == []
+
+    async def test_notes_come_oldest_first(self, hosting: Both) -> None:
+        for number, key in enumerate(("c", "a", "b")):
+            await hosting.intend(key, T0 + number * HOUR)
+        assert await hosting.intents(T0 + HOUR, 9) == ["c", "a"]
+        assert await hosting.intents(T0 + 9 * HOUR, 1) == ["c"]
+
+    async def test_what_has_no_place_is_given_one_once(self, hosting: Both) -> None:
+        await hosting.add_blob(APP, blob("layer"), lease=T0)
+        assert not await hosting.relocate(digest("layer"), Place("one"))
+        await hosting.intend("one", T0)
+        await hosting.intend("two", T0)
+        assert not await hosting.relocate(digest("none"), Place("one"))
+        assert await hosting.relocate(digest("layer"), Place("one"))
+        assert not await hosting.relocate(digest("layer"), Place("two"))
+        assert await hosting.place(digest("layer")) == "one"
+        assert await hosting.intents(T0, 9) == ["two"]
+
+    async def test_what_is_being_deleted_is_given_no_place(self, hosting: Both) -> None:
+        await hosting.add_blob(APP, blob("layer"), lease=T0)
+        await hosting.claim(digest("layer"), T0)
+        await hosting.intend("one", T0)
+        assert not await hosting.relocate(digest("layer"), Place("one"))
+
+    async def test_a_push_gives_a_place_to_what_has_none(self, hosting: Both) -> None:
+        await hosting.add_blob(APP, blob("layer"), lease=T0)
+        assert await placed(hosting, "layer", "one")
+        assert await hosting.place(digest("layer")) == "one"
+
+    async def test_the_content_is_one_databases(self, hosting: Both) -> None:
+        owner = await hosting.content_owner()
+        assert owner
+        assert not await hosting.any_placed()
+        assert await placed(hosting, "layer", "one", lease=T0)
+        assert await hosting.any_placed()
+        assert await hosting.content_owner() == owner
+        assert await hosting.claim(digest("layer"), T0) is not None
+        assert await hosting.any_placed()
+        await hosting.collected(digest("layer"), "one")
+        assert not await hosting.any_placed()
+
+
+async def placed(
+    hosting: Hosting, content: str, key: str, repository: Repository = APP, *, lease: datetime = LEASE
+) -> bool:
+    """Push a blob to a new place."""
+    await hosting.intend(key, T0)
+    return await hosting.add_blob(repository, blob(content), lease=lease, place=Place(key))
+
+
+class HostingSuite(BlobSuite, ManifestSuite, ReferrerSuite, UploadSuite, GarbageSuite, PlaceSuite):
     """All of it."""

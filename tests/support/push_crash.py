@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from p2p.content.api import SharedContent
     from p2p.metadata.database import Database
 
 CHANGES = ("create", "write", "sync", "rename", "sync_directory", "unlink")
@@ -89,23 +90,55 @@ class SteppedDatabase:
         return await self._database.collects()
 
 
+class SteppedContent:
+    """``SharedContent``, whose changes are steps."""
+
+    def __init__(self, content: SharedContent, steps: Steps) -> None:
+        self._content = content
+        self._steps = steps
+        self.name = content.name
+        self.open = content.open
+        self.keys = content.keys
+
+    async def put(self, key: str, fd: int, size: int) -> None:
+        """``SharedContent.put``: it may be there though the process dies before it hears of it."""
+        self._steps.step("put")
+        await self._content.put(key, fd, size)
+        self._steps.step("was put")
+
+    async def remove(self, key: str) -> None:
+        """``SharedContent.remove``."""
+        self._steps.step("remove")
+        await self._content.remove(key)
+        self._steps.step("was removed")
+
+
 @asynccontextmanager
 async def opened(
-    directory: Path, steps: Steps | None = None, settings: HostingSettings | None = None
+    directory: Path,
+    steps: Steps | None = None,
+    settings: HostingSettings | None = None,
+    *,
+    content: SharedContent | None = None,
+    store: str = "store",
 ) -> AsyncIterator[Push]:
-    """Open the state as a node does that starts: what a crash left is mended before anything is served."""
+    """Open the state as a node does that starts: what a crash left is mended before anything is served.
+
+    ``content``: shared with other front ends of the same database, each with a ``store`` of its own.
+    """
     steps = steps or Steps()
-    store = await DiskStore.load(
-        directory / "store",
+    store_of_its_own = await DiskStore.load(
+        directory / store,
         StoreSettings(minimum_free=0),
         hasher=HASHER,
         files=SteppedFiles(directory, steps),
     )
-    with store:
+    with store_of_its_own as store_here:
         async with open_metadata(directory) as metadata:
             metadata._database = SteppedDatabase(metadata._database, steps)
             settings = settings or HostingSettings(repositories=("team/**",))
-            push = Push(settings=settings, hosting=metadata, store=store)
+            shared = None if content is None else SteppedContent(content, steps)
+            push = Push(settings=settings, hosting=metadata, store=store_here, content=shared)
             async with trio.open_nursery() as nursery:
                 await nursery.start(push.hosted.run)
                 nursery.cancel_scope.cancel()

@@ -16,6 +16,7 @@ from p2p.config import HostingSettings, RegistrySettings, StoreSettings, TagSett
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from p2p.core.oci.reference import Repository
+from p2p.errors import VerificationError
 from p2p.metadata.api import Metadata
 from p2p.metadata.hosting import HOSTED, Hosting
 from p2p.metadata.memory_hosting import MemoryHosting
@@ -26,6 +27,8 @@ from p2p.origin import memory
 from p2p.registry.app import Registry
 from p2p.registry.hosted import Hosted
 from p2p.registry.hosting import HostedRepositories
+from p2p.registry.shared_origin import SharedOrigin
+from p2p.registry.sharing import Sharing
 from p2p.registry.through import PushThrough
 from p2p.store.memory import MemoryStore
 from p2p.transfer.streams import StoredStream
@@ -36,6 +39,7 @@ from tests.support.registry_rig import (
     MemoryOrigin,
     MemoryOrigins,
     MemoryReferences,
+    MemoryStream,
     MemoryTransfer,
     header,
     read,
@@ -45,6 +49,7 @@ from tests.support.store_rig import HASHER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from p2p.content.api import SharedContent
     from p2p.core.wire.common import Holding
     from p2p.notifications.api import Happening
     from p2p.registry.auth.guard import Guard
@@ -91,16 +96,32 @@ class Records(Metadata, Hosting, Protocol):
 
 
 class StoreTransfer(MemoryTransfer):
-    """Complete blobs come from a real store; all else as in the twin."""
+    """Complete blobs come from a real store; all else as in the twin.
 
-    def __init__(self, origins: MemoryOrigins, store: ContentStore) -> None:
+    What is hosted and not here comes from ``shared``, as the engine would get it, and is not kept.
+    """
+
+    def __init__(
+        self, origins: MemoryOrigins, store: ContentStore, shared: SharedOrigin | None = None
+    ) -> None:
         super().__init__(origins)
         self._store = store
+        self._shared = shared
 
     @asynccontextmanager
     async def open(self, wanted: Wanted) -> AsyncIterator[Any]:
         stored = self._store.find(wanted.digest)
-        if stored is None:
+        if stored is None and self._shared is not None and wanted.repository.registry == HOSTED:
+            async with self._shared.open(wanted.repository.path, wanted.digest, wanted.kind) as body:
+                data = b"".join([part async for part in body])
+            if Digest.of(data, wanted.digest.algorithm) != wanted.digest:
+                raise VerificationError(str(wanted.digest), "the shared content has other bytes")
+            stream = MemoryStream(self, wanted.digest, data)
+            try:
+                yield stream
+            finally:
+                stream.close()
+        elif stored is None:
             async with super().open(wanted) as stream:
                 yield stream
         else:
@@ -122,7 +143,10 @@ class Ears:
 
 @dataclass
 class Push:
-    """A node's front end that hosts ``team/**``; every answer as the server would get it."""
+    """A node's front end that hosts ``team/**``; every answer as the server would get it.
+
+    ``content``: shared with other front ends.
+    """
 
     settings: HostingSettings = field(default_factory=lambda: HostingSettings(repositories=("team/**",)))
     registry_settings: RegistrySettings = field(
@@ -131,6 +155,7 @@ class Push:
     hosting: Records = field(default_factory=MemoryHosting)
     store: ContentStore = field(default_factory=lambda: MemoryStore(StoreSettings(), hasher=HASHER))
     guard: Guard | None = None
+    content: SharedContent | None = None
 
     def __post_init__(self) -> None:
         self.origin = MemoryOrigin("test")
@@ -138,6 +163,12 @@ class Push:
         self.upstream = memory.MemoryDestination(memory.MemoryOrigin("ghcr.io"))
         self.ears = Ears()
         self.announced: list[Holding] = []
+        self.sharing: Sharing | None = None
+        shared: SharedOrigin | None = None
+        if self.content is not None:
+            grace = self.settings.unreferenced_grace
+            self.sharing = Sharing(self.content, records=self.hosting, store=self.store, grace=grace)
+            shared = SharedOrigin(self.content, self.hosting)
         self.hosted = HostedRepositories(
             settings=self.settings,
             manifest_bytes=self.registry_settings.manifest_bytes,
@@ -147,6 +178,7 @@ class Push:
             announce=self.announced.append,
             notifier=self.ears,
             guard=self.guard,
+            sharing=self.sharing,
             through=PushThrough(
                 store=self.store,
                 metadata=self.hosting,
@@ -158,7 +190,7 @@ class Push:
             settings=self.registry_settings,
             tags=TagSettings(),
             upstreams=UPSTREAMS,
-            transfer=StoreTransfer(origins, self.store),
+            transfer=StoreTransfer(origins, self.store, shared),
             store=self.store,
             metadata=self.hosting,
             origins=origins,

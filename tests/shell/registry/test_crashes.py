@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.from_thread
 
+from p2p.content.api import ContentContext
+from p2p.content.directory import open_directory
 from p2p.core.oci.digest import Digest
+from p2p.registry.sharing import OWNER
 from tests.support.push_crash import Crash, Steps, opened
 from tests.support.push_rig import EMPTY, NAME, Push
 from tests.support.registry_rig import read
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
     from pathlib import Path
 
-    Act = Callable[[Push], Awaitable[None]]
+Act = Callable[[Push], "Awaitable[None]"]
+Opened = Callable[..., AbstractAsyncContextManager[Push]]
 
 OTHER = "team/other"
 LAYER_DATA = bytes(range(251)) * 300
@@ -121,8 +128,19 @@ async def check(push: Push, done: int) -> None:
 async def check_keeping(push: Push) -> None:
     """What is kept is owned, what is owned is kept."""
     owned = set(await push.hosting.owned(100))
-    assert {blob.digest for blob in push.store.blobs() if blob.pinned} == owned
+    pinned = {blob.digest for blob in push.store.blobs() if blob.pinned}
     assert await push.hosting.deleting() == []
+    if push.content is None:
+        assert pinned == owned
+        return
+    assert pinned == set()
+    assert push.sharing is not None
+    assert await push.sharing.missing() == []
+    push.sharing._now = lambda: datetime.now(UTC) + 9 * DAY
+    await push.sharing.reconcile()
+    objects = {one.key for one in await push.content.keys() if not one.key.startswith(OWNER)}
+    assert objects == {row.key for row in await push.hosting.places(100)}
+    assert await push.hosting.intents(datetime.now(UTC) + 9 * DAY, 100) == []
 
 
 async def check_going_on(push: Push, directory: Path) -> None:
@@ -150,9 +168,21 @@ def files_of(directory: Path, pattern: str) -> list[Path]:
     return [path for path in directory.rglob(pattern) if path.is_file()]
 
 
-async def steps_of(directory: Path) -> list[str]:
+@asynccontextmanager
+async def shared(directory: Path, steps: Steps | None = None, *, store: str = "store") -> AsyncIterator[Push]:
+    """One of the front ends that have one database and one directory of content."""
+    there = directory / "shared"
+    there.mkdir(parents=True, exist_ok=True)
+    async with (
+        open_directory(ContentContext(f"file://{there}")) as content,
+        opened(directory, steps, content=content, store=store) as push,
+    ):
+        yield push
+
+
+async def steps_of(directory: Path, opening: Opened) -> list[str]:
     steps = Steps()
-    async with opened(directory, steps) as push:
+    async with opening(directory, steps) as push:
         steps.armed = True
         await run(push, [])
         steps.armed = False
@@ -163,12 +193,12 @@ def die() -> None:
     raise Crash
 
 
-async def crash(directory: Path, at: int) -> int:
+async def crash(directory: Path, at: int, opening: Opened = opened) -> int:
     """Run the course until it dies before step ``at``; gives how much of it was acknowledged."""
     steps = Steps(at, die)
     done: list[int] = []
     try:
-        async with opened(directory, steps) as push:
+        async with opening(directory, steps) as push:
             steps.armed = True
             await run(push, done)
     except Crash:
@@ -177,10 +207,13 @@ async def crash(directory: Path, at: int) -> int:
 
 
 async def each_step(
-    directory: Path, attempt: Callable[[Path, int], Awaitable[None]], without: frozenset[str] = frozenset()
+    directory: Path,
+    attempt: Callable[[Path, int], Awaitable[None]],
+    without: frozenset[str] = frozenset(),
+    opening: Opened = opened,
 ) -> None:
     """Try every step, some at once: most of the time goes into waiting for the database's file."""
-    names = await steps_of(directory / "all")
+    names = await steps_of(directory / "all", opening)
     assert {"create", "write", "rename", "sync_directory", "unlink", "commit", "query"} <= set(names)
     room = trio.CapacityLimiter(8)
 
@@ -207,23 +240,56 @@ async def test_before_every_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_another_front_end_goes_on_where_one_dies_before_every_step(tmp_path: Path) -> None:
+    """Of what the one had nothing is left but what is shared; then it comes back, empty, and has all."""
+
+    async def attempt(directory: Path, at: int) -> None:
+        done = await crash(directory, at, shared)
+        async with shared(directory, store="other") as push:
+            await check(push, done)
+            await check_going_on(push, directory / "other")
+            await whole(NAME, push)
+        rmtree(directory / "store")
+        async with shared(directory) as push:
+            assert await push.pull(ONE[1]) == (200, EMPTY)
+
+    without = frozenset({"query", "sync", "sync_directory", "create", "write", "rename", "unlink"})
+    await each_step(tmp_path, attempt, without, shared)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_who_waits_for_shared_content_is_cancelled(tmp_path: Path) -> None:
+    async def attempt(directory: Path, at: int) -> None:
+        await cancelled(directory, at, shared)
+
+    without = frozenset({"query", "sync", "sync_directory", "create", "write", "rename", "unlink"})
+    await each_step(tmp_path, attempt, without, shared)
+
+
+@pytest.mark.slow
 async def test_who_waits_is_cancelled_before_every_step(tmp_path: Path) -> None:
     async def attempt(directory: Path, at: int) -> None:
-        done: list[int] = []
-        scope = trio.CancelScope()
-        steps = Steps(at, partial(cancel, scope), lasting=False)
-        async with opened(directory, steps) as push:
-            steps.armed = True
-            with scope:
-                await run(push, done)
-            steps.armed = False
-            # A collection that was cancelled goes on with the next one.
-            if len(done) < len(COURSE) and COURSE[len(done)][0] is collect:
-                await push.hosted.intake.collect()
-            await check(push, len(done))
-            await check_going_on(push, directory)
+        await cancelled(directory, at, opened)
 
     await each_step(tmp_path, attempt)
+
+
+async def cancelled(directory: Path, at: int, opening: Opened) -> None:
+    done: list[int] = []
+    scope = trio.CancelScope()
+    steps = Steps(at, partial(cancel, scope), lasting=False)
+    async with opening(directory, steps) as push:
+        steps.armed = True
+        with scope:
+            await run(push, done)
+        steps.armed = False
+        # A collection that was cancelled goes on with the next one.
+        if len(done) < len(COURSE) and COURSE[len(done)][0] is collect:
+            await push.hosted.intake.collect()
+        await check(push, len(done))
+        await check_going_on(push, directory)
 
 
 def cancel(scope: trio.CancelScope) -> None:

@@ -12,6 +12,7 @@ from p2p.config import StoreSettings
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.errors import StoreError
+from p2p.metadata.hosting import Placed
 from p2p.registry.intake import CollectionStatistics, Intake
 from tests.support.http_rig import until
 from tests.support.push_rig import APP, NAME, Push
@@ -67,8 +68,8 @@ async def test_a_push_waits_for_a_collection_of_the_same_bytes() -> None:
         nursery.start_soon(push.blob, DATA)
         await wait_all_tasks_blocked()
         far = datetime.now(UTC) + timedelta(seconds=2 * DAY)
-        assert await push.hosting.claim(DIGEST, far) == len(DATA)
-        await push.hosted.intake._delete(DIGEST)
+        assert await push.hosting.claim(DIGEST, far) == Placed(DIGEST, len(DATA))
+        await push.hosted.intake._delete(Placed(DIGEST, len(DATA)))
     assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
 
 
@@ -247,12 +248,12 @@ async def test_what_is_pushed_again_before_a_failed_delete_is_done_stays() -> No
     await push.blob(DATA)
     far = datetime.now(UTC) + timedelta(seconds=2 * DAY)
     async with trio.open_nursery() as nursery, push.hosted.intake.alone(APP, DIGEST):
-        assert await push.hosting.claim(DIGEST, far) == len(DATA)
+        assert await push.hosting.claim(DIGEST, far) == Placed(DIGEST, len(DATA))
         nursery.start_soon(push.blob, DATA)
         await wait_all_tasks_blocked()
         nursery.start_soon(push.hosted.intake.collect)  # sees it deleted, and has to wait too
         await wait_all_tasks_blocked()
-        await push.hosted.intake._delete(DIGEST)
+        await push.hosted.intake._delete(Placed(DIGEST, len(DATA)))
     assert await push.pull(f"/v2/{NAME}/blobs/{DIGEST}") == (200, DATA)
 
 
