@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LINKED_FROM = 16 << 20
 """Blobs above this size are hard-linked into the registry's storage: an upload of a GiB takes 10 s."""
 
-_LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
+_LISTENING = re.compile(r"listening on ([0-9.]+:[0-9]+)")
 _marks = itertools.count()
 
 
@@ -94,7 +94,13 @@ class DockerRegistry(Process):
     address: str
 
     def __init__(
-        self, directory: Path, *, name: str = "origin", remote: str = "", users: dict[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        name: str = "origin",
+        remote: str = "",
+        users: dict[str, str] | None = None,
+        listen: str = "127.0.0.1:0",
     ) -> None:
         self.root = directory / name
         self.root.mkdir(parents=True, exist_ok=True)
@@ -113,7 +119,7 @@ class DockerRegistry(Process):
             "  cache: {blobdescriptor: inmemory}\n"
             f"  filesystem: {{rootdirectory: {self.root}/data}}\n"
             f"{proxy}{auth}"
-            "http: {addr: '127.0.0.1:0'}\n"
+            f"http: {{addr: '{listen}'}}\n"
         )
         super().__init__(name, ["docker-registry", "serve", config], directory)
         self._seen = 0
