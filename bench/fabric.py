@@ -1,9 +1,9 @@
 """``python -m bench.fabric [--nodes N] [--rate MBIT] [--size MIB] [--only NAME …] [--json FILE]``.
 
-Real nodes in network namespaces with shaped links, and a client on each that pulls one blob at the same moment.
-The makespan is the time until the last client has all of it, held against what no scheme can beat: M chunks to
-N nodes over links of one chunk a round take M + floor(log2 N) rounds (Mundinger, Weber, Weiss), the origin's
-link being one of them. Bytes over the uplink and from the origin are given in copies of the blob.
+Real nodes in network namespaces with shaped links, and a client on each that pulls one blob at the same
+moment. The makespan is the time until the last client has all of it, held against what no scheme can beat: M
+chunks to N nodes over links of one chunk a round take M + floor(log2 N) rounds (Mundinger, Weber, Weiss), the
+origin's link being one of them. Bytes over the uplink and from the origin are given in copies of the blob.
 
 Two cores carry all nodes, all clients, the origin and the network: choose a rate that they can.
 """
