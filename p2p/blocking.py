@@ -93,10 +93,18 @@ class Client:
         )
 
     def push(
-        self, path: Path | str, image: str, *, ref_name: str = "", progress: Listener | None = None
+        self,
+        path: Path | str,
+        image: str,
+        *,
+        ref_name: str = "",
+        referrers: bool = False,
+        progress: Listener | None = None,
     ) -> Pushed:
         """See `p2p.Client.push`."""
-        return self._run(lambda client: client.push(path, image, ref_name=ref_name, progress=progress))
+        return self._run(
+            lambda client: client.push(path, image, ref_name=ref_name, referrers=referrers, progress=progress)
+        )
 
     def copy(
         self,

@@ -74,11 +74,20 @@ def to_json(pushed: Pushed) -> dict[str, Any]:
 @click.argument("path")
 @click.argument("image")
 @click.option("--ref", metavar="NAME", default="", help="Which image, where the layout has several.")
+@click.option(
+    "--referrers", is_flag=True, help="What the layout has that refers to it too: signatures, SBOMs."
+)
 @plain_http
 @ca_file
 @as_json
 def command(
-    path: str, image: str, ref: str, plain_http: tuple[str, ...], ca_file: str, as_json: bool
+    path: str,
+    image: str,
+    ref: str,
+    referrers: bool,
+    plain_http: tuple[str, ...],
+    ca_file: str,
+    as_json: bool,
 ) -> None:
     """Push the OCI layout PATH, a directory or an uncompressed tar, to the registry that IMAGE names.
 
@@ -92,7 +101,7 @@ def command(
     client = Client(plain_http=plain_http, ca_file=ca_file)
 
     async def work(client: Client, listener: Listener) -> Pushed:
-        return await client.push(path, image, ref_name=ref, progress=listener)
+        return await client.push(path, image, ref_name=ref, referrers=referrers, progress=listener)
 
     async def main() -> Pushed:
         return await perform(client, work, "pushing", quiet=as_json)

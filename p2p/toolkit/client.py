@@ -146,18 +146,27 @@ class Client:
         return pulled
 
     async def push(
-        self, path: Path | str, image: str, *, ref_name: str = "", progress: Listener | None = None
+        self,
+        path: Path | str,
+        image: str,
+        *,
+        ref_name: str = "",
+        referrers: bool = False,
+        progress: Listener | None = None,
     ) -> Pushed:
         """Push an OCI layout, a directory or a tar, to ``image``; blobs that are there are skipped.
 
-        ``ref_name`` chooses among several images of a layout.
+        ``ref_name`` chooses among several images of a layout. ``referrers``: with what the layout has that
+        refers to it, and to that in turn.
         """
         target = self._target(image)
         source = LayoutImage(Path(path))
         # Read once here, so that a wrong path is told before anything else.
         await source.entry(ref_name)
         with _single_error():
-            return await push_image(source, ref_name, target, Teller(progress), streams=self._streams)
+            return await push_image(
+                source, ref_name, target, Teller(progress), referrers=referrers, streams=self._streams
+            )
 
     async def copy(
         self,

@@ -53,16 +53,18 @@ class LayoutImage:
             raise self._fault("there is nothing", "Give an OCI layout directory or a tar of one")
         if await trio.Path(self._path).is_file():
             self._members = await trio.to_thread.run_sync(self._scan)
-        data = await self._read("index.json")
-        try:
-            entries = [Descriptor.from_json(entry) for entry in json.loads(data)["manifests"]]
-        except (ValueError, KeyError, TypeError, RecursionError, RegistryError) as error:
-            raise self._fault("its index.json can't be read", "Make the layout anew") from error
+        entries = await self._entries()
         names = [dict(entry.annotations).get(REF_NAME, "") for entry in entries]
         fits = [entry for entry, known in zip(entries, names, strict=True) if not name or known == name]
+        if len(fits) > 1:
+            # A signature is no image of its own where what it signs lies beside it.
+            here = {entry.digest for entry in entries}
+            fits = [entry for entry in fits if await self._subject(entry) not in here] or fits
         if len(fits) == 1:
             return fits[0]
-        listed = ", ".join(known or str(entry.digest) for entry, known in zip(entries, names, strict=True))
+        offered = fits or entries
+        known = dict(zip(entries, names, strict=True))
+        listed = ", ".join(known[entry] or str(entry.digest) for entry in offered)
         cause = f"it has no image {name}" if not fits else f"it has {len(fits)} images"
         raise self._fault(cause, f"Choose one of: {listed}" if listed else "")
 
@@ -89,15 +91,18 @@ class LayoutImage:
 
     async def referrers(self, digest: Digest) -> tuple[Descriptor, ...]:
         """List those images of ``index.json`` whose subject is this one."""
-        found: list[Descriptor] = []
-        entries = [
-            Descriptor.from_json(entry) for entry in json.loads(await self._read("index.json"))["manifests"]
-        ]
-        for entry in entries:
-            manifest = parse_manifest(await self._read(_member(entry.digest)), entry.media_type)
-            if manifest.subject is not None and manifest.subject.digest == digest:
-                found.append(entry)
-        return tuple(found)
+        return tuple([entry for entry in await self._entries() if await self._subject(entry) == digest])
+
+    async def _entries(self) -> list[Descriptor]:
+        data = await self._read("index.json")
+        try:
+            return [Descriptor.from_json(entry) for entry in json.loads(data)["manifests"]]
+        except (ValueError, KeyError, TypeError, RecursionError, RegistryError) as error:
+            raise self._fault("its index.json can't be read", "Make the layout anew") from error
+
+    async def _subject(self, entry: Descriptor) -> Digest | None:
+        manifest = parse_manifest(await self._read(_member(entry.digest)), entry.media_type)
+        return None if manifest.subject is None else manifest.subject.digest
 
     async def _read(self, name: str) -> bytes:
         extent = await self._find(name)

@@ -37,6 +37,15 @@ def test_a_push_and_the_same_again(made: Made) -> None:
         assert report["blobs"] == {"uploaded": 0, "mounted": 0, "skipped": 5}
 
 
+def test_what_refers_to_it_goes_along_where_asked_for(made: Made) -> None:
+    with registry_in_a_thread() as host:
+        target = f"{host}/app:1"
+        pushed = remora("push", str(made.root), target, "--ref", "multi", "--referrers", "--json")
+        assert json.loads(pushed.stdout)["referrers"] == 1
+        shown = json.loads(remora("inspect", target, "--json").stdout)
+        assert [one["digest"] for one in shown["referrers"]] == [made.signature.digest]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
