@@ -136,6 +136,10 @@ class HostingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     repositories: tuple[str, ...] = ()
     """Globs over repository names (``team/**``, ``app``): what matches is hosted here and takes pushes."""
+    content: str = ""
+    """Where all front ends keep what is pushed: ``s3://bucket/prefix``, ``file:///mnt/x``; empty: here."""
+    content_options: tuple[str, ...] = ()
+    """Each as ``key=value``, for that. Secrets come from the environment."""
     push_through: tuple[str, ...] = ()
     """Globs over names of upstreams' repositories (``ghcr.io/org/**``): pushes are forwarded, and kept."""
     denied: tuple[str, ...] = ()

@@ -55,13 +55,14 @@ def command(state: str | None, config: str | None, network: bool, as_json: bool)
     import trio
 
     from p2p.cli.checks import Verdict
+    from p2p.cli.content_checks import check_content
     from p2p.cli.network_checks import check_network
     from p2p.cli.settings import load_settings
 
     settings = load_settings({"state": state} if state else {}, file=config)
 
     async def ask() -> list[Finding]:
-        return await check_network(settings, upstreams=network)
+        return [*await check_content(settings), *await check_network(settings, upstreams=network)]
 
     findings = [*examine(settings), *trio.run(ask)]
     good = all(finding.verdict is not Verdict.BAD for finding in findings)

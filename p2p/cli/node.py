@@ -40,6 +40,7 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
         ("metrics_listen", ("metrics", "listen")),
         ("hosted", ("hosting", "repositories")),
         ("metadata", ("metadata", "url")),
+        ("content", ("hosting", "content")),
         ("htpasswd", ("auth", "htpasswd")),
     ):
         value = flags.get(flag)
@@ -73,6 +74,7 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
     "--hosted", metavar="GLOB", multiple=True, help="Repositories that can be pushed here; repeatable."
 )
 @click.option("--metadata", metavar="URL", help="A shared PostgreSQL database, postgresql://…")
+@click.option("--content", metavar="URL", help="Where all front ends keep pushes, s3://… or file:///…")
 @click.option("--htpasswd", metavar="FILE", help="Users and bcrypt passwords of the registry's clients.")
 @click.option("--upstream", metavar="NAME=URL", multiple=True, help="An upstream registry; repeatable.")
 @click.option("--default-upstream", metavar="NAME", help="The upstream of names that don't say one.")

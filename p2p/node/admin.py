@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from p2p.net.message import Handler, Request
     from p2p.node.upkeep import Upkeep
     from p2p.registry.api import RequestStatistics
+    from p2p.store.api import StoredBlob
     from p2p.transfer.engine import Account
 
 READ: Final = ("/status", "/explain")
@@ -90,6 +91,14 @@ class Status(Struct, frozen=True, kw_only=True):
 
 Explain = Callable[[Digest], Awaitable[Mapping[str, object]]]
 """Tells all that the node knows of a digest, in what JSON can hold: where it is, who has it, why not."""
+
+
+def explained(
+    digest: Digest, stored: StoredBlob | None, download: object, about: Mapping[str, object]
+) -> Mapping[str, object]:
+    """Say where a blob is, and where its bytes came from."""
+    size = 0 if stored is None else stored.size
+    return {"digest": str(digest), "stored": stored is not None, "size": size, "download": download, **about}
 
 
 def admin_handler(status: Callable[[], Status], explain: Explain, upkeep: Upkeep) -> Handler:

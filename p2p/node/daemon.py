@@ -34,7 +34,7 @@ from p2p.errors import lone
 from p2p.net.hosts import LOOPBACK_HOSTS, guard_hosts
 from p2p.net.listeners import open_listeners
 from p2p.net.server import serve
-from p2p.node.admin import RequestReport, Status, SwarmStatus, admin_handler
+from p2p.node.admin import RequestReport, Status, SwarmStatus, admin_handler, explained
 from p2p.node.exposure import advertised, check_peer_address
 from p2p.node.front_end import FrontEndParts, check_front_end, open_front_end
 from p2p.node.health import health_handler
@@ -44,6 +44,7 @@ from p2p.node.metrics import Metrics, Readings
 from p2p.node.plugins import open_database, open_sources, open_store
 from p2p.node.prefetch import Prefetcher
 from p2p.node.references import PeerReferences
+from p2p.node.sharing import Sources, open_shared
 from p2p.node.upkeep import Upkeep, tell_bad
 from p2p.origin.factory import open_origins
 from p2p.origin.push import Pusher
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from p2p.config import NodeSettings
+    from p2p.content.api import SharedContent
     from p2p.core.wire.tracker import Intent, IntentCancel
     from p2p.discovery.api import ProviderSource
     from p2p.net.listeners import Listener
@@ -136,6 +138,7 @@ class _Node:
         store: Driver,
         metadata: Database,
         sources: Sequence[ProviderSource],
+        content: SharedContent | None,
         listeners: Mapping[str, Sequence[Listener]],
         stack: AsyncExitStack,
     ) -> None:
@@ -174,6 +177,8 @@ class _Node:
         )
         client = PeerClient()
         stack.callback(client.close)
+        self.content = content
+        bytes_of = Sources(upstreams, self.origins, content, metadata)
         parts = Parts(
             store=store,
             holdings=self.holdings,
@@ -182,7 +187,7 @@ class _Node:
             buffers=self.buffers,
             discovery=self.routes,
             leases=self.routes,
-            origin=lambda repository: self.origins.find(repository.registry),
+            origin=bytes_of.find,
             reputation=reputation,
             stream=settings.transfer.stream,
         )
@@ -193,7 +198,7 @@ class _Node:
                 peers=settings.transfer.peers, grace=settings.transfer.grace, links=hasher.available
             ),
             rng=rng,
-            has_origin=lambda repository: repository.registry in upstreams,
+            has_origin=bytes_of.has,
         )
         self.seeder = Seeder(store, self.holdings, self.links, parts.statistics, settings.transfer.uploads)
         self.upstreams = upstreams
@@ -220,6 +225,7 @@ class _Node:
         )
         metadata = await stack.enter_async_context(open_database(settings.metadata, state=state, node=name))
         sources = await stack.enter_async_context(open_sources(settings.peer.sources, state=state, node=name))
+        content = await stack.enter_async_context(open_shared(settings.hosting))
         listeners: dict[str, Sequence[Listener]] = {}
         for role, address in (
             ("registry", settings.registry.listen),
@@ -232,7 +238,7 @@ class _Node:
                 stack.callback(listener.close)
         host, port = advertised(settings.peer, listeners["peer"][0].address)
         identity = Identity(own, name, host, port)
-        node = cls(settings, identity, hasher, store, metadata, sources, listeners, stack)
+        node = cls(settings, identity, hasher, store, metadata, sources, content, listeners, stack)
         late.append(node)
         return node
 
@@ -265,6 +271,7 @@ class _Node:
             transfer=self.engine,
             store=self.store,
             metadata=self.metadata,
+            content=self.content,
             origins=self.origins,
             references=self.routes,
             destination=lambda name: Pusher(self.origins.find(name).session),
@@ -388,12 +395,5 @@ class _Node:
 
     async def _explain(self, digest: Digest) -> Mapping[str, object]:
         stored = self.store.find(digest)
-        told = self.engine.explain(digest)
-        return {
-            "digest": str(digest),
-            "stored": stored is not None,
-            "size": stored.size if stored is not None else 0,
-            "download": told,
-            "known_peers": len(self.static.nodes()),
-            "discovery": self._ways(),
-        }
+        about = {"known_peers": len(self.static.nodes()), "discovery": self._ways()}
+        return explained(digest, stored, self.engine.explain(digest), about)

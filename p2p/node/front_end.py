@@ -17,6 +17,7 @@ from p2p.registry.auth.factory import is_configured, open_guard
 from p2p.registry.catalog import HostedCatalog
 from p2p.registry.extension import ExtensionContext, Extensions, open_extensions
 from p2p.registry.hosting import HostedRepositories
+from p2p.registry.sharing import Sharing
 from p2p.registry.through import PushThrough
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import trio
 
     from p2p.config import NodeSettings, UpstreamSettings
+    from p2p.content.api import SharedContent
     from p2p.core.wire.common import Holding
     from p2p.discovery.api import References
     from p2p.node.plugins import Database, Driver
@@ -84,6 +86,8 @@ class FrontEndParts:
     announce: Callable[[Holding], None]
     node: str
     rng: Random
+    content: SharedContent | None = None
+    """Where all front ends keep what is pushed; None: each in its own store."""
 
 
 @asynccontextmanager
@@ -100,7 +104,16 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
         tls = None
         if settings.tls.cert_file or settings.tls.key_file:
             tls = TlsFiles(Path(settings.tls.cert_file), Path(settings.tls.key_file))
-        catalog = HostedCatalog(metadata=parts.metadata, records=parts.metadata, store=parts.store)
+        sharing: Sharing | None = None
+        if parts.content is not None:
+            grace = settings.hosting.unreferenced_grace
+            sharing = Sharing(parts.content, records=parts.metadata, store=parts.store, grace=grace)
+        catalog = HostedCatalog(
+            metadata=parts.metadata,
+            records=parts.metadata,
+            store=parts.store,
+            transfer=None if sharing is None else parts.transfer,
+        )
         context = ExtensionContext(state=state, node=parts.node, catalog=catalog)
         # Nothing is hosted where nothing can be pushed: no index of it either.
         without = settings.extensions.without if settings.hosting.repositories else ("search",)
@@ -124,6 +137,7 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
             notifier=notifications.notifier,
             guard=guard,
             kept=parts.layouts.blobs.__contains__,
+            sharing=sharing,
             through=PushThrough(
                 store=parts.store,
                 metadata=parts.metadata,

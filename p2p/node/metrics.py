@@ -147,6 +147,10 @@ def _store(now: StoreStatistics) -> Iterator[Metric]:
 def _collection(now: CollectionStatistics) -> Iterator[Metric]:
     yield _counter("collected_blobs", "Hosted blobs that nothing referred to, deleted.", {(): now.collected})
     yield _counter("collected_bytes", "Bytes of them.", {(): now.bytes})
+    yield _counter("shared_orphans", "Objects of no blob, removed from shared content.", {(): now.orphans})
+    yield _counter("shared_orphan_bytes", "Bytes of them.", {(): now.orphan_bytes})
+    yield _counter("shared_moved_blobs", "Blobs moved from here to shared content.", {(): now.moved})
+    yield _gauge("shared_missing_blobs", "Blobs that have lost their object there.", {(): now.missing})
     yield _gauge("review_queue", "Hosted blobs queued for a review.", {(): now.queued})
     yield _gauge("review_queue_overdue", "Those whose time had come.", {(): now.overdue})
     yield _gauge("review_queue_retries", "Reviews that were put off, of those queued.", {(): now.retries})

@@ -16,7 +16,7 @@ from p2p.errors import ConfigError
 from p2p.metadata.api import Metadata
 from p2p.metadata.hosting import Hosting
 from p2p.metadata.sql import open_metadata
-from p2p.registry.api import OwnedContent
+from p2p.registry.api import OpenContent
 from p2p.store.api import Store, Uploads
 from p2p.store.disk import DiskStore
 from p2p.store.scrubber import Scrubbed
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Part = TypeVar("Part")
 
 
-class Driver(Store, Scrubbed, OwnedContent, Protocol):
+class Driver(Store, Scrubbed, OpenContent, Protocol):
     """What ``remora.drivers`` give: where content is kept, and its upkeep."""
 
     @property

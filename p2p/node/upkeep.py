@@ -115,7 +115,7 @@ def tell_bad(digest: Digest) -> None:
     log.error(
         "a stored blob was corrupt and is put aside",
         digest=str(digest),
-        mend="Suspect the disk or the memory. What is hosted here only has to be pushed again",
+        mend="Suspect the disk or the memory. It is fetched again; push again what nobody else has",
     )
 
 

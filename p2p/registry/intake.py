@@ -54,13 +54,21 @@ def _silent(digest: Digest, size: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CollectionStatistics:
-    """``collected`` blobs and their ``bytes`` since the start; the review queue when it was last measured."""
+    """``collected`` blobs and their ``bytes`` since the start; the review queue when it was last measured.
+
+    Of shared content: orphans that were removed and their bytes, blobs that were moved there, and how many
+    had lost their object when that was last looked at.
+    """
 
     collected: int = 0
     bytes: int = 0
     queued: int = 0
     overdue: int = 0
     retries: int = 0
+    orphans: int = 0
+    orphan_bytes: int = 0
+    moved: int = 0
+    missing: int = 0
 
 
 class Intake:
@@ -327,7 +335,11 @@ class Intake:
     def statistics(self) -> CollectionStatistics:
         """Count, without asking the database."""
         queue = self._garbage
-        return CollectionStatistics(self._collected, self._bytes, queue.queued, queue.overdue, queue.retries)
+        mine = (self._collected, self._bytes, queue.queued, queue.overdue, queue.retries)
+        if self._sharing is None:
+            return CollectionStatistics(*mine)
+        there = self._sharing.statistics
+        return CollectionStatistics(*mine, there.orphans, there.orphan_bytes, there.moved, there.missing)
 
     async def run(
         self, interval: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

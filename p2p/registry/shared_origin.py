@@ -42,7 +42,7 @@ class SharedOrigin:
             except ContentMissingError as error:
                 gone, key = key, await self._key(digest)
                 if key == gone:
-                    raise ContentError(
+                    raise ContentMissingError(
                         self.name,
                         f"{digest} is hosted, and its object {key} is missing",
                         "Push it again, or restore what was deleted there",

@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from p2p.core.oci.manifest import MANIFEST_TYPES
-from p2p.errors import LocalError
+from p2p.errors import RemoraError
 from p2p.notifications.api import What
 from p2p.search.documents import CONFIG_BYTES, config_of, describe, read_manifest
 from p2p.search.index import Put, Remove, Untag
@@ -47,7 +47,7 @@ class Indexer:
         self._wanted = trio.Event()
 
     async def send(self, events: Sequence[Event]) -> None:
-        """``Sink.send``. LocalError where the catalog or the index can't be read: the events come again."""
+        """``Sink.send``. RemoraError where the catalog or the index can't be read: the events come again."""
         async with self._lock:
             changes: list[Change] = []
             for event in events:
@@ -66,7 +66,7 @@ class Indexer:
             try:
                 if not await self._index.is_complete():
                     await self.rebuild()
-            except LocalError as error:
+            except RemoraError as error:
                 log.warning("search index can't be built", cause=str(error), again_in=RETRY_SECONDS)
                 await trio.sleep(RETRY_SECONDS)
                 continue

@@ -75,20 +75,28 @@ class Client:
                 continue
             tag = f"c{self._number}-{count}"
             count += 1
-            connection = http.client.HTTPConnection(self._desk.node.registry, timeout=30)
-            try:
-                self._push(connection, tag)
-            except (OSError, http.client.HTTPException):
-                with self._desk.lock:
-                    self._desk.broken += 1
-            finally:
-                connection.close()
+            self.push_to(self._desk.node.registry, tag)
+
+    def push_to(self, address: str, tag: str) -> None:
+        """Push one image; it is among the desk's where it was acknowledged."""
+        connection = http.client.HTTPConnection(address, timeout=30)
+        try:
+            self._push(connection, tag)
+        except (OSError, http.client.HTTPException):
+            with self._desk.lock:
+                self._desk.broken += 1
+        finally:
+            connection.close()
+
+    def config(self, tag: str) -> bytes:
+        """What makes the image one of its own."""
+        return f'{{"of":"{tag}"}}'.encode()
 
     def _push(self, connection: http.client.HTTPConnection, tag: str) -> None:
         name = self._random.choice(REPOSITORIES)
         own = self._random.randbytes(self._random.randrange(1, 600_000))
         layers = [*self._random.sample(SHARED, 2), own]
-        config = f'{{"of":"{tag}"}}'.encode()
+        config = self.config(tag)
         for data in (config, *layers):
             self._blob(connection, name, data)
         document = {

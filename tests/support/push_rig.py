@@ -186,11 +186,12 @@ class Push:
                 announce=self.announced.append,
             ),
         )
+        self.transfer = StoreTransfer(origins, self.store, shared)
         self.registry = Registry(
             settings=self.registry_settings,
             tags=TagSettings(),
             upstreams=UPSTREAMS,
-            transfer=StoreTransfer(origins, self.store, shared),
+            transfer=self.transfer,
             store=self.store,
             metadata=self.hosting,
             origins=origins,

@@ -13,9 +13,9 @@ import trio
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.net.message import Content, Request, Takeover
-from p2p.node.admin import Explain, RequestReport, Status, SwarmStatus, admin_handler
+from p2p.node.admin import Explain, RequestReport, Status, SwarmStatus, admin_handler, explained
 from p2p.registry.api import RequestStatistics
-from p2p.store.api import StoreStatistics
+from p2p.store.api import StoredBlob, StoreStatistics
 from p2p.transfer.api import TransferStatistics
 from tests.support.push_rig import Push
 from tests.support.upkeep_rig import upkeep_of
@@ -141,3 +141,10 @@ async def test_work_that_is_refused(path: str, query: str, status: int) -> None:
     with pytest.raises(RegistryError) as caught:
         await ask(path, query, "POST")
     assert caught.value.status == status
+
+
+def test_a_blob_that_is_not_here_is_explained_all_the_same() -> None:
+    digest = Digest.of(b"x")
+    told = explained(digest, None, None, {"known_peers": 0})
+    assert told == {"digest": str(digest), "stored": False, "size": 0, "download": None, "known_peers": 0}
+    assert explained(digest, StoredBlob(digest, 1), None, {})["stored"] is True

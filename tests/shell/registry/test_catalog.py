@@ -2,10 +2,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from p2p.content.memory import MemoryContent
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_MANIFEST
+from p2p.errors import ContentError
 from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.registry.catalog import HostedCatalog
+from p2p.registry.sharing import OWNER
 from tests.support.push_rig import APP, Push, descriptor
 
 if TYPE_CHECKING:
@@ -58,3 +63,26 @@ async def test_a_page_whose_tags_all_go_meanwhile_is_not_the_end() -> None:
     assert [tag for tag, _ in await catalog.tags(APP, 1)] == ["3"]
     assert [tag for tag, _ in await catalog.tags(APP, 3)] == ["3"]
     assert await catalog.tags(APP, 2, "4") == []
+
+
+async def test_what_is_not_here_is_got_from_what_front_ends_share() -> None:
+    content = MemoryContent()
+    one = Push(content=content)
+    other = Push(hosting=one.hosting, content=content)
+    top = await one.image("1")
+    catalog = HostedCatalog(
+        metadata=other.hosting, records=other.hosting, store=other.store, transfer=other.transfer
+    )
+    data = await catalog.read(APP, top, 1 << 20)
+    assert data is not None
+    assert Digest.of(data) == top
+    assert await catalog.read(APP, top, 10) is None
+    assert await catalog.read(APP, Digest.of(b"none"), 10) is None
+    # Down is not lost: who builds an index tries again.
+    content.failure = ContentError(content.name, "it is down")
+    with pytest.raises(ContentError):
+        await catalog.read(APP, top, 1 << 20)
+    content.failure = None
+    for key in [key for key in content.objects if not key.startswith(OWNER)]:
+        del content.objects[key]
+    assert await catalog.read(APP, top, 1 << 20) is None

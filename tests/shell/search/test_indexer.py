@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2p.errors import LocalError
+from p2p.errors import ContentError, LocalError
 from p2p.notifications.api import What
 from p2p.search import indexer as module
 from p2p.search.index import Index, open_index
@@ -195,7 +195,7 @@ async def test_a_failed_build_is_tried_again(
     async def failing(n: int, last: str = "") -> list[Repository]:
         del catalog.repositories
         failed.set()
-        raise LocalError("metadata", "locked")
+        raise ContentError("s3://bucket", "it is down")
 
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
     catalog.repositories = failing  # type: ignore[method-assign]

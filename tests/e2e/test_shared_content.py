@@ -1,0 +1,211 @@
+"""Front ends on one PostgreSQL and one content: whichever is left has all that was acknowledged.
+
+``REMORA_FRONT_ENDS`` is how many there are in the last test, ``REMORA_CRASHES`` how often one of them dies,
+``REMORA_CRASH_SEED`` where chance begins.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.e2e.test_push_crash import Client, Desk, digest_of
+from tests.support.clients import skopeo_push
+from tests.support.images import OciLayout, small_layers
+from tests.support.moto_server import KEYS, S3Server
+from tests.support.nodes import Node, get, pull_image
+from tests.support.postgres import Postgres
+from tests.support.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+NAME = "team/app"
+FRONT_ENDS = int(os.environ.get("REMORA_FRONT_ENDS", "10"))
+CRASHES = int(os.environ.get("REMORA_CRASHES", "4"))
+SEED = int(os.environ.get("REMORA_CRASH_SEED", "1"))
+IMAGES = 40
+"""Acknowledged pushes after which it is over."""
+
+
+@pytest.fixture
+def database(directory: Path) -> Iterator[Postgres]:
+    with Postgres(directory) as server:
+        yield server
+
+
+@contextmanager
+def content(kind: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sequence[str]]:
+    """The options of a node that keeps pushes there."""
+    if kind == "file":
+        shared = directory / "shared"
+        shared.mkdir()
+        yield ("--content", f"file://{shared}")
+        return
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with S3Server(directory) as server:
+        monkeypatch.setenv("REMORA_HOSTING__CONTENT_OPTIONS", ",".join(server.options))
+        yield ("--content", f"{server.make_bucket('content')}/registry")
+
+
+@pytest.mark.parametrize("kind", ["file", "s3"])
+def test_one_goes_on_where_the_other_is_gone(
+    directory: Path, database: Postgres, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = OciLayout(directory / "layout")
+    first = layout.image(small_layers(layout, 4, 1_500_000, seed=1), tag="1")
+    second = layout.image(small_layers(layout, 2, 300_000, seed=9), tag="2")
+    third = layout.image([layout.layer("large", 20_000_000, seed=11)], tag="3")
+    with content(kind, directory, monkeypatch) as shared:
+        options = ("--hosted", "team/**", "--metadata", database.url(), *shared)
+        with (
+            Node("left", directory, options=options) as left,
+            Node("right", directory, options=options) as right,
+        ):
+            for tag in ("1", "3"):
+                skopeo_push(layout.root, tag, f"{left.registry}/{NAME}:{tag}")
+            # At once, and from nobody but the content: they know no peers.
+            assert pull_image(right.registry, NAME, "1") == first.digest
+            assert right.received("origin") >= 6_000_000
+
+            left.kill()
+            shutil.rmtree(left.state)
+            assert pull_image(right.registry, NAME, "3") == third.digest
+            skopeo_push(layout.root, "2", f"{right.registry}/{NAME}:2")
+            assert get(right.registry, f"/v2/{NAME}/manifests/1", method="DELETE").status == 202
+
+            # It comes back with nothing, and has all.
+            left.start()
+            assert pull_image(left.registry, NAME, "2") == second.digest
+            assert pull_image(left.registry, NAME, "3") == third.digest
+            assert get(left.registry, f"/v2/{NAME}/manifests/1").status == 404
+            assert left.received("peers") == 0
+
+
+@pytest.mark.parametrize("kind", ["file", "s3"])
+def test_what_is_wrong_with_the_content_is_said_at_the_start(
+    directory: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with content(kind, directory, monkeypatch) as (flag, _):
+        url = "s3://no-such-bucket/x" if kind == "s3" else f"file://{directory}/none"
+        bad = Node("bad", directory, options=("--hosted", "team/**", flag, url))
+        bad.launch()
+        assert bad.wait() == 1
+        said = bad.errors()
+        assert url in said
+        assert ("no such bucket" if kind == "s3" else "No such file") in said
+        assert KEYS["AWS_SECRET_ACCESS_KEY"] not in said
+
+
+@dataclass
+class AnyDesk:
+    """A client's own desk: the front end that it pushes to now is any that is up."""
+
+    desk: Desk
+    nodes: Sequence[Node]
+    up: list[threading.Event]
+
+
+class AnyClient(Client):
+    """Pushes each image to one of the front ends, and remembers which of them acknowledged it."""
+
+    def __init__(self, any_desk: AnyDesk, number: int, chance: random.Random) -> None:
+        super().__init__(any_desk.desk, number)
+        self._any = any_desk
+        self._chance = chance
+        self._turn = 0
+        self.pushed: dict[tuple[str, str], int] = {}
+
+    def run_at(self, turn: int) -> None:
+        """Push one image."""
+        number = self._chance.randrange(len(self._any.nodes))
+        if not self._any.up[number].wait(30):
+            raise AssertionError("a front end did not come back")
+        tag = f"c{self._number}-{turn}"
+        self._turn = turn
+        if turn % 2 == 0:
+            self._random = random.Random(turn)
+        self.push_to(self._any.nodes[number].registry, tag)
+        with self._desk.lock:
+            self.pushed |= {key: number for key in self._desk.images if key[1] == tag}
+
+    def config(self, tag: str) -> bytes:
+        """Every other image is the same for all clients, who push it at about the same time."""
+        return super().config(f"all-{self._turn}" if self._turn % 2 == 0 else tag)
+
+
+@pytest.mark.timeout(300)
+def test_many_front_ends_and_what_any_of_them_acknowledged(
+    directory: Path, database: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(SEED)
+    with content("file", directory, monkeypatch) as shared, ExitStack() as stack:
+        options = ("--hosted", "team/**", "--metadata", database.url(), *shared)
+        nodes = [Node(f"n{number}", directory, options=options) for number in range(FRONT_ENDS)]
+        for node in nodes:
+            stack.callback(node.stop)
+            node.launch()
+        for node in nodes:
+            node.wait_ready()
+        desk = Desk(nodes[0])
+        any_desk = AnyDesk(desk, nodes, [threading.Event() for _ in nodes])
+        for up in any_desk.up:
+            up.set()
+        clients = [AnyClient(any_desk, number, random.Random(SEED + number)) for number in range(10)]
+
+        def push(client: AnyClient) -> None:
+            turn = 0
+            while not desk.over.is_set():
+                client.run_at(turn)
+                turn += 1
+
+        with ThreadPoolExecutor(len(clients)) as pool:
+            done = [pool.submit(push, client) for client in clients]
+            try:
+                for number in range(CRASHES):
+                    wanted = (number + 1) * IMAGES // (CRASHES + 1)
+                    wait_until("pushes", lambda n=wanted: len(desk.images) >= n, timeout=120)
+                    moment = time.perf_counter() + chance.random() / 2
+                    wait_until("a moment", lambda at=moment: time.perf_counter() >= at)
+                    victim = chance.randrange(FRONT_ENDS)
+                    any_desk.up[victim].clear()
+                    nodes[victim].kill()
+                    if number % 2:
+                        shutil.rmtree(nodes[victim].state)
+                    nodes[victim].start()
+                    any_desk.up[victim].set()
+                wait_until("pushes", lambda: len(desk.images) >= IMAGES, timeout=120)
+            finally:
+                desk.over.set()
+            for each in done:
+                each.result()
+        pushed = {key: number for client in clients for key, number in client.pushed.items()}
+        assert pushed.keys() == desk.images.keys()
+        with ThreadPoolExecutor(4) as pool:
+            pulls = [
+                pool.submit(
+                    pull, nodes[(number + 1 + chance.randrange(FRONT_ENDS - 1)) % FRONT_ENDS], key, body
+                )
+                for (key, number), body in zip(pushed.items(), map(desk.images.get, pushed), strict=True)
+            ]
+            for each in pulls:
+                each.result()
+
+
+def pull(node: Node, key: tuple[str, str], body: bytes | None) -> None:
+    """Pull an image whole and compare it."""
+    assert body is not None
+    name, tag = key
+    assert get(node.registry, f"/v2/{name}/manifests/{tag}").body == body
+    assert pull_image(node.registry, name, tag) == digest_of(body)
