@@ -6,7 +6,6 @@ take a wrong byte; the worst a confused tracker does is a worse plan or one orig
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, assert_never
 
@@ -16,14 +15,14 @@ from tracker import checks
 from tracker.events import Action, Close, Connected, Disconnected, Event, Received, Send, Tick
 from tracker.leases import Candidate, LeaseTable, Standing
 from tracker.peer_table import Caps, PeerTable
-from tracker.plan import EXPIRES_IN, REFRESH, REPEATS, Pushes, choose, still_good
+from tracker.planner import Counters, Planner
 from tracker.prefetch import JobCaps, Jobs
 from tracker.references import ReferenceTable
 
 if TYPE_CHECKING:
     from tracker.events import FromTracker
     from tracker.leases import Lease
-    from tracker.peer_table import Blob, Node, Wanting
+    from tracker.peer_table import Blob, Node
 
 ANNOUNCE_EVERY = 1.0
 
@@ -34,22 +33,11 @@ a swarm is older than this tracker, and whoever streams it may still be on the w
 TABLE = 6_000
 """Nodes in a table: it is one message, and the wire bounds its elements."""
 
-PLANS_AT_ONCE = 256
-"""Plans made in one call; the rest follow in the next, so that the shell's loop breathes."""
+PLANS_AT_ONCE = 32
+"""Plans made in one tick; the rest follow in the next, so that the shell's loop breathes."""
 
-
-@dataclass(slots=True)
-class Counters:
-    """Since the start: what went on, for metrics."""
-
-    messages: int = 0
-    plans: int = 0
-    leases_granted: int = 0
-    leases_stolen: int = 0
-    leases_failed: int = 0
-    leases_adopted: int = 0
-    refused: int = 0
-    jobs: int = 0
+PLANS_A_MESSAGE = 4
+"""Plans made with a message: first ones go before all others, so nobody who asks waits behind refreshes."""
 
 
 class Tracker:
@@ -73,7 +61,7 @@ class Tracker:
         self.jobs = Jobs(self.table, job_caps, prefix=f"job-{run or f'{first_epoch:x}'}-")
         self.references = ReferenceTable()
         self.counters = Counters()
-        self._pushes = Pushes()
+        self._planner = Planner(self.table, self.leases, self.counters)
         self._conns: dict[int, Node | None] = {}
         """Connection → its node; None for a command."""
         self._settled_at = now + SETTLE
@@ -114,14 +102,13 @@ class Tracker:
             elif (lease := self.leases.find(digest)) is not None and lease.told and lease.due <= now:
                 # Of another tracker, and nobody here asks for it: the word of its end went elsewhere.
                 self.leases.clear(digest)
-        for wanting in self._pushes.take(now, PLANS_AT_ONCE):
-            self._push(wanting, now)
+        self._out += self._planner.due(now, PLANS_AT_ONCE if isinstance(event, Tick) else PLANS_A_MESSAGE)
         out, self._out = self._out, []
         return out
 
     def next_deadline(self) -> float | None:
         """When ``Tick`` is due, if nothing else happens before."""
-        parts = (self._pushes, self.leases, self.jobs, self.table)
+        parts = (self._planner, self.leases, self.jobs, self.table)
         return min((at for part in parts if (at := part.next_deadline()) is not None), default=None)
 
     # ── connections ────────────────────────────────────────────────────────────────────────────────
@@ -170,7 +157,7 @@ class Tracker:
         blobs = self.table.disconnect(node, now)
         self.jobs.node_left(node, now)
         for blob in blobs:
-            self._providers_changed(blob, now)
+            self._planner.changed(blob, now)
             self._lease_turn(blob, now)
         for digest in freed:
             if (freed_blob := self.table.blobs.get(digest)) is not None:
@@ -212,11 +199,11 @@ class Tracker:
                     if holding.complete:
                         self._completed(node, holding.digest, now)
                     if blob is not None:
-                        self._providers_changed(blob, now)
+                        self._planner.changed(blob, now)
             case wire.Withdraw(digests=digests):
                 for digest in digests:
                     if (blob := self.table.withdraw(node, digest)) is not None:
-                        self._providers_changed(blob, now)
+                        self._planner.changed(blob, now)
                         self._lease_turn(blob, now)
             case wire.Want():
                 self._want(node, conn, message, now)
@@ -249,7 +236,7 @@ class Tracker:
             granted = self._lease_turn(wanting.blob, now)
             if granted is not None and granted.holder == node.id:
                 return  # the plan that says so went out with it
-        self._pushes.schedule(wanting, now)
+        self._planner.asked(wanting, now)
 
     def _unwant(self, node: Node, digest: str, *, keep: bool, now: float) -> None:
         self.table.unwant(node, digest)
@@ -280,7 +267,7 @@ class Tracker:
             standing = Standing.HELD
             if (blob := self.table.blobs.get(digest)) is not None:
                 for wanting in blob.wants.values():
-                    self._pushes.schedule(wanting, now)
+                    self._planner.schedule(wanting, now)
         if standing is Standing.HELD:
             self.leases.progress(digest, word.offset, now)
         else:
@@ -305,14 +292,9 @@ class Tracker:
         if blob is not None:
             self._lease_turn(blob, now)
             for wanting in blob.wants.values():
-                self._pushes.schedule(wanting, now)
+                self._planner.schedule(wanting, now)
 
     # ── plans and leases ───────────────────────────────────────────────────────────────────────────
-
-    def _providers_changed(self, blob: Blob, now: float) -> None:
-        """Make new plans where there is room for more providers; full plans are refreshed in their turn."""
-        for wanting in blob.hungry.values():
-            self._pushes.schedule(wanting, now)
 
     def _lease_turn(self, blob: Blob, now: float) -> Lease | None:
         """Grant the lease of a blob if it is free or overdue and somebody needs it; gives the new one."""
@@ -336,47 +318,11 @@ class Tracker:
         if lease is not None:
             self.counters.leases_stolen += 1
             self._tell_loser(blob.digest, lease)
-        self._push(blob.wants[granted.holder], now)
+        self._out.append(self._planner.push(blob.wants[granted.holder], now))
         for wanting in blob.wants.values():
             if wanting.node.id != granted.holder:
-                self._pushes.schedule(wanting, now)
+                self._planner.schedule(wanting, now)
         return granted
-
-    def _push(self, wanting: Wanting, now: float) -> None:
-        """Make a want's plan and send it; the next one is due before this one expires."""
-        node, blob = wanting.node, wanting.blob
-        wanting.pushed, wanting.due = now, float("inf")
-        self._pushes.schedule(wanting, now + REFRESH)
-        lease = self.leases.find(blob.digest)
-        ours = lease is not None and lease.holder == node.id and not lease.done
-        if lease is not None and ours:
-            state, epoch, name = "granted", lease.epoch, node.id
-        elif blob.whole_for(wanting):
-            state, epoch, name = "none", 0, ""
-        else:
-            # Also while nobody holds it but soon will: after a failure, or just after the start.
-            state, epoch, name = "held", lease.epoch if lease else 0, lease.holder if lease else ""
-        self.counters.plans += 1
-        assert node.conn is not None
-        last = wanting.plan
-        if (
-            last is not None
-            and wanting.repeats < REPEATS
-            and (last.lease, last.epoch) == (state, epoch)
-            and still_good(wanting)
-        ):
-            # In a big swarm most plans stay as good as they were.
-            wanting.repeats += 1
-            self._send(node.conn, last)
-            return
-        holder = self.table.nodes.get(lease.holder) if lease is not None and not ours else None
-        if holder is not None and (holder.conn is None or holder is node):
-            holder = None
-        providers = choose(self.table, wanting, holder)
-        size = blob.size or wanting.size
-        wanting.plan = wire.Plan(blob.digest, size, providers, state, epoch, name, EXPIRES_IN)
-        wanting.repeats = 0
-        self._send(node.conn, wanting.plan)
 
     # ── for show ───────────────────────────────────────────────────────────────────────────────────
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         NodeHello,
         NodeTable,
         Plan,
+        PlansStand,
         ReferenceAnswer,
         Refused,
         ToTracker,
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
     )
 
     FromTracker = (
-        Welcome | Plan | LeaseLost | ReferenceAnswer | Intent | IntentCancel | JobReport | NodeTable | Refused
+        Welcome
+        | Plan
+        | PlansStand
+        | LeaseLost
+        | ReferenceAnswer
+        | Intent
+        | IntentCancel
+        | JobReport
+        | NodeTable
+        | Refused
     )
 
 

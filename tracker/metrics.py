@@ -21,6 +21,7 @@ CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _HELP = {
     "messages": "Messages received from nodes and commands",
     "plans": "Plans sent",
+    "renewals": "Plans left as they were",
     "leases_granted": "Leases granted",
     "leases_stolen": "Leases taken from a holder without progress",
     "leases_failed": "Leases given back because the origin failed",

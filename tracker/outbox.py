@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 LIMIT = 4 << 20
 """Bytes waiting for one connection."""
 
+AT_ONCE = 256 << 10
+"""Bytes that are sent together; what is longer goes alone."""
+
 
 class Outbox:
-    """Encoded messages in order. ``put`` never blocks; beyond ``limit`` bytes the connection is given up.
+    """Frames in order. ``put`` never blocks; beyond ``limit`` bytes the connection is given up.
 
     ``cut`` is called once when that happens; it must end the connection without sending more.
     """
@@ -31,7 +34,7 @@ class Outbox:
         self.reason = ""
 
     def put(self, data: bytes) -> None:
-        """Queue a message; a no-op when closed."""
+        """Queue a frame; a no-op when closed."""
         if self.closed:
             return
         if self._bytes + len(data) > self._limit:
@@ -51,13 +54,18 @@ class Outbox:
         self._wake.set()
 
     async def drain(self, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Send message after message until closed and empty; raises what ``send`` raises."""
+        """Send what is queued, many frames at a time, until closed and empty; raises what ``send`` raises."""
         while True:
             while self._queue:
-                data = self._queue[0]
-                await send(data)
-                self._queue.popleft()
-                self._bytes -= len(data)
+                parts = [self._queue.popleft()]
+                size = len(parts[0])
+                while self._queue and size + len(self._queue[0]) <= AT_ONCE:
+                    parts.append(self._queue.popleft())
+                    size += len(parts[-1])
+                try:
+                    await send(b"".join(parts))
+                finally:
+                    self._bytes -= size
             if self.closed:
                 return
             self._wake = trio.Event()

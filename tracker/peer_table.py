@@ -11,7 +11,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from p2p.core.swarm.chunks import MAX_BLOB, Layout
+from p2p.core.swarm.chunks import MAX_BLOB, chunk_size
 from p2p.core.wire.common import Holding, Provider
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ def is_digest(text: str) -> bool:
 
 def believable(holding: Holding) -> bool:
     """Whether a holding is well formed: a digest, a size, and no more chunks than that size has."""
-    return (
-        0 <= holding.size <= MAX_BLOB
-        and 0 <= holding.chunks <= Layout(holding.size).count
-        and is_digest(holding.digest)
-    )
+    size, chunks = holding.size, holding.chunks
+    if not 0 <= size <= MAX_BLOB or not is_digest(holding.digest):
+        return False
+    return 0 <= chunks <= max(1, -(-size // chunk_size(size)))
 
 
 class Ring:
@@ -67,15 +66,15 @@ class Ring:
             self._index[last] = place
         return True
 
-    def window(self, point: int, count: int) -> Iterator[str]:
-        """Yield up to ``count`` items, beginning where ``point`` (32 bits) falls on the ring.
+    def window(self, point: int, count: int) -> list[str]:
+        """Give up to ``count`` items, beginning where ``point`` (32 bits) falls on the ring.
 
         The beginning moves smoothly as the ring grows, so that a node's window changes little.
         """
         length = len(self._items)
         start = point * length >> 32
-        for step in range(min(count, length)):
-            yield self._items[(start + step) % length]
+        found = self._items[start : start + count]
+        return found + self._items[: min(start, count - len(found))]
 
     def __contains__(self, item: str) -> bool:
         return item in self._index
@@ -147,7 +146,7 @@ class Wanting:
 class Blob:
     """One digest: its holders, its wants in order of arrival, the sizes that holders claim.
 
-    ``hungry``: wants whose plan has room for more providers.
+    ``hungry``: wants whose plan has room for more providers; ``looked``: when that was seen to last.
     """
 
     digest: str
@@ -156,6 +155,7 @@ class Blob:
     partial: Ring = field(default_factory=Ring)
     wants: dict[str, Wanting] = field(default_factory=dict)
     hungry: dict[str, Wanting] = field(default_factory=dict)
+    looked: float = float("-inf")
     sizes: dict[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

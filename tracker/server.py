@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import json
 import secrets
@@ -21,12 +22,19 @@ from tracker import dashboard
 from tracker.core import Tracker
 from tracker.hub import Hub
 from tracker.metrics import CONTENT_TYPE, Metrics
+from tracker.peer_table import Caps
 
 if TYPE_CHECKING:
     from tracker.settings import TrackerSettings
 
 _TEXT = ((b"Content-Type", b"text/plain; charset=utf-8"),)
 _JSON = ((b"Content-Type", b"application/json"), (b"Cache-Control", b"no-store"))
+
+CONNECTIONS = Caps().nodes + 1024
+"""Every node has one; commands, browsers and monitoring need some more."""
+
+GC_THRESHOLDS = (50_000, 20, 100)
+"""Allocations before a collection of the young, and young ones before one of the older and of all."""
 
 log = structlog.get_logger(__name__)
 
@@ -117,6 +125,10 @@ async def run(
     Raises ConfigError, PortInUseError or LocalError where it can't listen.
     """
     check_address(settings)
+    # What nodes announce lives for long and is much: looking through all of it for cycles would stop
+    # everything for a good part of a second, again and again.
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     listeners = await open_listeners(settings.listen)
     # Above all that an earlier tracker gave, however often it granted: epochs are never used twice.
     first_epoch = int(datetime.now(UTC).timestamp() * 1000)
@@ -125,7 +137,7 @@ async def run(
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)
         async with trio.open_nursery() as serving:
-            server: Server = await serving.start(partial(serve, pages.handle, listeners))
+            server: Server = await serving.start(partial(serve, pages.handle, listeners, most=CONNECTIONS))
             pages.ready = True
             log.info("tracker serves", listen=server.addresses)
             task_status.started(server)

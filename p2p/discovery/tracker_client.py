@@ -105,6 +105,7 @@ class TrackerClient:
         self.on_intent = on_intent
         self._ledger = Ledger()
         self._sinks: dict[str, Sink] = {}
+        self._plans: dict[str, ev.Planned] = {}
         self._asks: dict[int, _Ask] = {}
         self._requests = 0
         self._failures = 0
@@ -135,12 +136,14 @@ class TrackerClient:
         """End it; an unreleased lease goes back."""
         name = str(digest)
         self._sinks.pop(name, None)
+        self._plans.pop(name, None)
         self._ledger.unwant(name)
         self._wake.set()
 
     def move(self, digest: str) -> None:
         """Ask this tracker no longer, as another one is asked now; a lease lives on."""
         self._sinks.pop(digest, None)
+        self._plans.pop(digest, None)
         self._ledger.unwant(digest, keep=True)
         self._wake.set()
 
@@ -287,6 +290,7 @@ class TrackerClient:
 
     def _gone(self) -> None:
         self._available = False
+        self._plans.clear()
         self._ledger.disconnect()
         for ask in self._asks.values():
             ask.answered.set()
@@ -337,6 +341,9 @@ class TrackerClient:
         match message:
             case wire.Plan():
                 self._plan(message)
+            case wire.PlansStand(digests=digests):
+                for digest in digests:
+                    self._stand(digest)
             case wire.LeaseLost(digest=digest, epoch=epoch):
                 self._ledger.lost(digest, epoch)
                 if (sink := self._sinks.get(digest)) is not None:
@@ -365,7 +372,17 @@ class TrackerClient:
         lease = _LEASES[plan.lease]
         if lease is ev.LeaseState.GRANTED:
             self._ledger.granted(plan.digest, plan.epoch, self.rank(plan.digest))
-        sink(ev.Planned(plan.providers, lease, plan.epoch, exclusive=True, size=plan.size, route="tracker"))
+        planned = ev.Planned(
+            plan.providers, lease, plan.epoch, exclusive=True, size=plan.size, route="tracker"
+        )
+        self._plans[plan.digest] = planned
+        sink(planned)
+
+    def _stand(self, digest: str) -> None:
+        """The last plan holds for as long again; peers that failed since may be tried anew."""
+        planned, sink = self._plans.get(digest), self._sinks.get(digest)
+        if planned is not None and sink is not None:
+            sink(planned)
 
 
 def _first_rank(_: str) -> int:

@@ -60,6 +60,7 @@ async def serve(
     listeners: Sequence[Listener],
     limits: ServerLimits | None = None,
     *,
+    most: int | None = None,
     tls: ssl.SSLContext | ContextSource | None = None,
     task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -67,11 +68,11 @@ async def serve(
 
     A stop accepts no more, closes at once the connections that have no request under way and those
     that were given away, lets responses finish for ``limits.drain_timeout`` seconds, and cuts the rest.
-    Cancelling cuts everything at once. ``tls`` is a context, or what gives one for each handshake
-    (``TlsFiles``).
+    Cancelling cuts everything at once. ``most`` connections, in place of ``limits.connections``. ``tls`` is
+    a context, or what gives one for each handshake (``TlsFiles``).
     """
     limits = limits or ServerLimits()
-    roster = Roster(limits.connections)
+    roster = Roster(most or limits.connections)
     service = Service(handler, limits, roster, scheme="https" if tls else "http")
     acceptor = _Acceptor(service, tls)
     server = Server(tuple(listener.address for listener in listeners), roster)

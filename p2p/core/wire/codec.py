@@ -1,7 +1,7 @@
 """Messages to bytes and back: msgpack arrays that begin with the message's tag.
 
-Reading goes in four steps, each of which can only be reached by what passed the one before: ``bounds``
-(sizes claimed), msgpack (bytes to builtins), msgspec (builtins to a message), ``validate`` (meaning).
+Reading goes in three steps, each of which can only be reached by what passed the one before: ``bounds``
+(sizes claimed), msgspec (bytes to a message), ``validate`` (meaning).
 A newer sender may append fields to a message, which an older reader leaves out; a tag that is not known
 is refused, and so the protocol version in the hello is raised for a new message.
 """
@@ -30,6 +30,8 @@ MAX_MESSAGE: Final = DEFAULT.message
 _CAUSE: Final = 200
 """Characters of a cause: what is wrong with a message may quote it."""
 
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
 T = TypeVar("T")
 
 
@@ -39,9 +41,12 @@ class WireError(RemoteError):
 
 def encode(message: Struct, bounds: Bounds = DEFAULT) -> bytes:
     """Write a message; WireError for one that a reader with the same bounds would refuse."""
-    builtins = msgspec.to_builtins(message, builtin_types=(bytes,))
-    # Text from elsewhere (a reason, a file's name) may hold lone surrogates, which UTF-8 has not.
-    data: bytes = msgpack.packb(builtins, unicode_errors="replace")
+    try:
+        data = _ENCODER.encode(message)
+    except UnicodeEncodeError:
+        # Text from elsewhere (a reason, a file's name) may hold lone surrogates, which UTF-8 has not.
+        builtins = msgspec.to_builtins(message, builtin_types=(bytes,))
+        data = msgpack.packb(builtins, unicode_errors="replace")
     if len(data) <= min(bounds.message, bounds.elements, bounds.text):
         return data  # too short to pass any bound: no element and no text takes less than its bytes
     try:
@@ -55,19 +60,17 @@ class Codec(Generic[T]):
     """Reads the messages of one direction of one channel; writing needs only ``encode``."""
 
     def __init__(self, union: UnionType | type[Struct], bounds: Bounds = DEFAULT) -> None:
-        self._union = union
         self._bounds = bounds
         self._validate = validator(union)
+        self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
 
     def decode(self, data: bytes | bytearray | memoryview) -> T:
         """Read one message; whatever is wrong with the bytes, it is a WireError that says what."""
         try:
             scan(data, self._bounds)
-            builtins = msgpack.unpackb(data)
-            message: Any = msgspec.convert(builtins, self._union, builtin_types=(bytes,))
+            message: Any = self._decoder.decode(data)
             self._validate(message)
-        # UnpackException is msgpack's other root; ValidationError of msgspec is a ValueError.
-        except (ValueError, msgpack.UnpackException) as error:
+        except (ValueError, msgspec.MsgspecError) as error:
             raise WireError("message", str(error)[:_CAUSE]) from error
         result: T = message
         return result

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
-class Provider(Struct, frozen=True, array_like=True):
+class Provider(Struct, frozen=True, array_like=True, gc=False):
     """A node that claims a digest.
 
     ``node`` is its id (32 hex digits), ``host`` and ``port`` its peer address, ``complete`` whether it
@@ -21,7 +21,7 @@ class Provider(Struct, frozen=True, array_like=True):
     complete: bool = False
 
 
-class Holding(Struct, frozen=True, array_like=True):
+class Holding(Struct, frozen=True, array_like=True, gc=False):
     """What one node has of one blob: ``size`` in bytes, ``chunks`` verified, ``complete`` when all are."""
 
     digest: str

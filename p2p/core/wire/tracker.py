@@ -178,6 +178,12 @@ class Plan(Struct, frozen=True, array_like=True, tag="plan"):
     expires_in: float
 
 
+class PlansStand(Struct, frozen=True, array_like=True, tag="stand"):
+    """The last plans of these digests are valid for as long again."""
+
+    digests: tuple[str, ...]
+
+
 class LeaseLost(Struct, frozen=True, array_like=True, tag="lost"):
     """Lease ``epoch`` went to another node: stop streaming unless nobody else can go on."""
 
@@ -254,5 +260,14 @@ class Refused(Struct, frozen=True, array_like=True, tag="refused"):
 
 
 FromTracker = (
-    Welcome | Plan | LeaseLost | ReferenceAnswer | Intent | IntentCancel | JobReport | NodeTable | Refused
+    Welcome
+    | Plan
+    | PlansStand
+    | LeaseLost
+    | ReferenceAnswer
+    | Intent
+    | IntentCancel
+    | JobReport
+    | NodeTable
+    | Refused
 )

@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from p2p.core.wire import tracker as wire
+from p2p.core.wire.common import PROTOCOL_VERSION
 from p2p.errors import ConfigError, PortInUseError
 from tracker.server import check_address, run
 from tracker.settings import TrackerSettings
@@ -46,7 +47,7 @@ async def test_nodes_and_dashboard(address, speaker):
         page = await get(address, "/")
         assert "node-a" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert json.loads((await get(address, "/api/nodes")).text)["protocol"] == 1
+    assert json.loads((await get(address, "/api/nodes")).text)["protocol"] == PROTOCOL_VERSION
 
 
 @pytest.mark.slow

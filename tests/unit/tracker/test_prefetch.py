@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from p2p.core.wire import tracker as wire
+from p2p.core.wire.common import PROTOCOL_VERSION
 from tracker.prefetch import JobCaps
 
 
@@ -81,7 +82,7 @@ def test_a_host_set_up_anew_is_named_once(world):
     old = world.node("a")
     world.leave(old)
     world.conns += 1
-    hello = wire.NodeHello(1, "e" * 32, "a", "", 5001)
+    hello = wire.NodeHello(PROTOCOL_VERSION, "e" * 32, "a", "", 5001)
     from tracker.events import Connected
 
     world.do(Connected(world.conns, hello, "10.0.0.2"))

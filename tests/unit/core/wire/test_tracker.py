@@ -28,6 +28,7 @@ TO_TRACKER = {
 FROM_TRACKER = {
     "welcome": "version announce_every host",
     "plan": "digest size providers lease epoch holder expires_in",
+    "stand": "digests",
     "lost": "digest epoch",
     "answer": "request digest media_type size age",
     "intent": "job images",
