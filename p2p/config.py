@@ -156,6 +156,15 @@ class HostingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """How often the review queue is looked at."""
 
 
+class PrivateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Content of upstreams that not everybody may read there."""
+
+    shared: tuple[str, ...] = ()
+    """Globs over upstream and path (``ghcr.io/org/**``): given to every client that may reach the node."""
+    max_age: float = 300.0
+    """Seconds that a repository counts as public, or as private, before the upstream is asked again."""
+
+
 class TransferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Swarms."""
 
@@ -296,6 +305,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tags: TagSettings = TagSettings()
     hosting: HostingSettings = HostingSettings()
     metadata: MetadataSettings = MetadataSettings()
+    private: PrivateSettings = PrivateSettings()
     auth: AuthSettings = AuthSettings()
     tls: TlsSettings = TlsSettings()
     """Of the registry's port."""

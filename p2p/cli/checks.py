@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from p2p.cli.units import format_size
 from p2p.cli.validate import split_address
+from p2p.config import WELL_KNOWN
 
 if TYPE_CHECKING:
     from p2p.config import NodeSettings
@@ -136,6 +137,24 @@ def _can_listen(host: str, port: int) -> int | None:
     except OSError as error:
         return error.errno if isinstance(error.errno, int) and error.errno > 0 else errno.EADDRNOTAVAIL
     return None
+
+
+def check_private(settings: NodeSettings) -> Finding | None:
+    """Who gets what only this node's credentials can read; None where there can be none."""
+    from p2p.origin.factory import open_origins
+
+    if not open_origins({**WELL_KNOWN, **settings.upstreams}).may_hold_credentials():
+        return None
+    ways = ["clients with credentials that the upstream accepts"]
+    if settings.auth.rules:
+        ways = ["clients that a rule names, or whose upstream it names"]
+    if settings.private.shared:
+        ways.append(f"every client for {', '.join(settings.private.shared)}")
+    return Finding(
+        Verdict.GOOD,
+        "private content",
+        f"goes to {', and to '.join(ways)}; never to peers",
+    )
 
 
 def check_descriptors(limit: int | None = None) -> Finding:

@@ -21,6 +21,7 @@ def examine(settings: NodeSettings) -> list[Finding]:
         checks.check_hashing(),
         *checks.check_state(settings),
         *checks.check_ports(settings),
+        checks.check_private(settings),
         checks.check_descriptors(),
         checks.check_clock(),
         checks.check_docker(settings),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from p2p.core.oci.digest import Digest
 from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
 from p2p.discovery import claims
 from p2p.discovery.api import Discovery, Leases, References
@@ -17,7 +18,6 @@ from p2p.discovery.fallback import Fallback
 if TYPE_CHECKING:
     from random import Random
 
-    from p2p.core.oci.digest import Digest
     from p2p.core.wire.common import Holding, Provider
     from p2p.discovery.api import KnownReference, Sink
     from p2p.discovery.static import StaticPeers
@@ -44,6 +44,7 @@ class _Route:
     size: int
     unreachable: frozenset[str]
     sink: Sink
+    alone: bool = False
 
 
 class Routes:
@@ -52,6 +53,9 @@ class Routes:
     ``node`` is this node's id. ``tracker`` None: there is none. ``ask_peers(repository, reference)`` asks
     linked peers for a tag, within about a second. Sinks are called from ``run``'s tasks only, never from
     inside ``want``. A claim without a tracker has epoch 0 and ``exclusive=False``.
+
+    Nobody hears of a ``confined`` digest: neither that this node has it nor that it wants it. The answer to a
+    want of one is the origin, at once.
     """
 
     def __init__(
@@ -62,12 +66,14 @@ class Routes:
         tracker: ControlPlane | None,
         rng: Random,
         ask_peers: AskPeers | None = None,
+        confined: Container[Digest] = (),
     ) -> None:
         self._node = node
         self._static = static
         self._tracker = tracker
         self._rng = rng
         self._ask_peers = ask_peers
+        self._confined = confined
         self._routes: dict[str, _Route] = {}
         self._fallback = Fallback(self._claim_delay)
         self._named: OrderedDict[str, None] = OrderedDict()
@@ -101,10 +107,13 @@ class Routes:
     ) -> None:
         """Ask the tracker; without an answer in time, or without a tracker, go on with known peers."""
         name = str(digest)
-        self._routes[name] = _Route(digest, size, unreachable, sink)
-        asked = self._tracker is not None and not self._away
+        alone = digest in self._confined
+        self._routes[name] = _Route(digest, size, unreachable, sink, alone)
+        asked = self._tracker is not None and not self._away and not alone
         self._fallback.want(name, lease=lease, tracker=asked, now=trio.current_time())
-        if self._tracker is not None:
+        if self._tracker is not None and alone:
+            self._tracker.unwant(digest)  # it may have been asked before this was known
+        elif self._tracker is not None:
             self._tracker.want(
                 digest, size, lease=lease, unreachable=unreachable, sink=lambda news: self._told(name, news)
             )
@@ -119,7 +128,9 @@ class Routes:
             self._tracker.unwant(digest)
 
     def announce(self, holding: Holding) -> None:
-        """Tell all ways."""
+        """Tell all ways; of a confined digest only that it is gone."""
+        if (holding.complete or holding.chunks) and Digest.parse(holding.digest) in self._confined:
+            return
         self._static.announce(holding)
         if self._tracker is not None:
             self._tracker.announce(holding)
@@ -185,10 +196,13 @@ class Routes:
             held = self._tracker.held(route.digest) if self._tracker is not None else 0
             # A lease of a tracker that is gone is still as good as any claim: the stream goes on.
             lease = LeaseState.GRANTED if held else answer.lease
-            providers = self._static.providers(answer.digest, route.unreachable)
-            route.sink(Planned(providers, lease, held, exclusive=False, size=route.size, route="static"))
+            providers = () if route.alone else self._static.providers(answer.digest, route.unreachable)
+            way = "origin" if route.alone else "static"
+            route.sink(Planned(providers, lease, held, exclusive=False, size=route.size, route=way))
 
     def _claim_delay(self, digest: str) -> float:
+        if self._routes[digest].alone:
+            return 0.0
         return claims.delay(self._node, digest, (*self._static.nodes(), *self._named), self._rng)
 
     def _tracker_changed(self, available: bool) -> None:

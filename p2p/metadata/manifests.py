@@ -240,7 +240,7 @@ def _drop(connection: Connection, repository: Repository) -> int:
     reached = connection.execute(select(_LINK.digest).where(_LINK.repository == owner)).scalars()
     digests = [Digest.parse(each) for each in reached]
     states = rows.lock_blobs(connection, digests)
-    for table in (schema.tag, schema.manifest_reference, schema.manifest, schema.link):
+    for table in (schema.tag, schema.manifest_reference, schema.manifest, schema.link, schema.confined):
         connection.execute(delete(table).where(table.c.repository == owner))
     connection.execute(delete(schema.repository).where(schema.repository.c.id == owner))
     rows.queue_kept(connection, states)

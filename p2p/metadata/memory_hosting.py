@@ -18,7 +18,7 @@ from p2p.metadata.hosting import (
     UploadRow,
     artifact_type_of,
 )
-from p2p.metadata.memory import MemoryMetadata
+from p2p.metadata.memory_private import MemoryPrivacy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _NOW = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class MemoryHosting(MemoryMetadata):
-    """``Metadata`` and ``Hosting`` in dictionaries, forgotten with the process."""
+class MemoryHosting(MemoryPrivacy):
+    """``Metadata``, ``PrivateRecords`` and ``Hosting`` in dictionaries, forgotten with the process."""
 
     def __init__(self) -> None:
         super().__init__()

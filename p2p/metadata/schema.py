@@ -10,6 +10,8 @@ Which index serves which question (each is a search in a B-tree, whatever the nu
 - referrers, in order of digest: ``manifest_subject``, with an artifact type ``manifest_subject_type``;
 - what a crash left between claim and deletion: ``blob_deleting``, which has only those;
 - whether a key is a blob's place: ``blob_location``; puts that were begun: ``content_put_since``;
+- what came from private repositories: all of ``confined``, once at the start; by repository, where one turns
+  public: ``confined_repository``;
 - what is due: ``gc_queue_due``; uploads whose time is over: ``upload_session_expires``.
 
 Times are microseconds since 1970 UTC: SQLite has no type for a time with its zone.
@@ -32,7 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-VERSION = 3
+VERSION = 4
 """Of the schema; a database with a higher one was written by a later release."""
 
 KEPT = 0
@@ -56,6 +58,9 @@ repository = Table(
     Column("id", Integer, primary_key=True),
     Column("registry", TEXT, nullable=False),
     Column("path", TEXT, nullable=False),
+    # Whether it was private (1) when that was last found out; null where it never was.
+    Column("private", SmallInteger, nullable=True),
+    Column("judged_at", BigInteger, nullable=True),
     UniqueConstraint("registry", "path"),
 )
 
@@ -182,5 +187,16 @@ content_owner = Table(
     # One row at most.
     Column("one", SmallInteger, primary_key=True, autoincrement=False),
     Column("id", TEXT, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+confined = Table(
+    "confined",
+    tables,
+    Column("digest", TEXT, primary_key=True),
+    Column("repository", ForeignKey("repository.id"), primary_key=True),
+    # 1: the upstream gave it, or said that the repository has it. 0: on the repository's account alone.
+    Column("proven", SmallInteger, nullable=False),
+    Index("confined_repository", "repository"),
     sqlite_with_rowid=False,
 )

@@ -13,6 +13,7 @@ from p2p.metadata.blobs import SqlBlobs
 from p2p.metadata.garbage import SqlGarbage
 from p2p.metadata.manifests import SqlManifests
 from p2p.metadata.places import SqlPlaces
+from p2p.metadata.privacy import SqlPrivacy
 from p2p.metadata.records import SqlRecords
 from p2p.metadata.sqlite import open_sqlite
 from p2p.metadata.uploads import SqlUploads
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlMetadata(SqlRecords, SqlBlobs, SqlManifests, SqlUploads, SqlGarbage, SqlPlaces):
-    """``Metadata`` and ``Hosting`` in one database; made by ``open_metadata``."""
+class SqlMetadata(SqlRecords, SqlPrivacy, SqlBlobs, SqlManifests, SqlUploads, SqlGarbage, SqlPlaces):
+    """``Metadata``, ``PrivateRecords`` and ``Hosting`` in one database; made by ``open_metadata``."""
 
 
 @asynccontextmanager

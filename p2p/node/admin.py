@@ -39,12 +39,20 @@ class RequestReport(Struct, frozen=True, kw_only=True):
     hits: int
     misses: int
     stale_tags: int
+    private_refused: int
 
     @classmethod
     def of(cls, now: RequestStatistics) -> RequestReport:
         """Take a snapshot."""
         rows = tuple((route, status, count) for (route, status), count in sorted(now.requests.items()))
-        return cls(requests=rows, sent=now.sent, hits=now.hits, misses=now.misses, stale_tags=now.stale_tags)
+        return cls(
+            requests=rows,
+            sent=now.sent,
+            hits=now.hits,
+            misses=now.misses,
+            stale_tags=now.stale_tags,
+            private_refused=now.private_refused,
+        )
 
 
 class SwarmStatus(Struct, frozen=True, kw_only=True):

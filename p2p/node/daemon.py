@@ -21,7 +21,6 @@ import trio
 
 from p2p import __version__
 from p2p.config import WELL_KNOWN
-from p2p.core.oci.digest import Digest
 from p2p.core.swarm.reputation import Reputation
 from p2p.core.swarm.settings import SwarmSettings
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding
@@ -32,10 +31,9 @@ from p2p.discovery.tracker_client import Identity
 from p2p.discovery.trackers import Trackers
 from p2p.errors import lone
 from p2p.net.hosts import LOOPBACK_HOSTS, guard_hosts
-from p2p.net.listeners import open_listeners
 from p2p.net.server import serve
 from p2p.node.admin import RequestReport, Status, SwarmStatus, admin_handler, explained
-from p2p.node.exposure import advertised, check_peer_address
+from p2p.node.exposure import advertised, check_peer_address, close_ports, open_ports
 from p2p.node.front_end import FrontEndParts, check_front_end, open_front_end
 from p2p.node.health import health_handler
 from p2p.node.identity import node_id
@@ -43,6 +41,7 @@ from p2p.node.logs import configure
 from p2p.node.metrics import Metrics, Readings
 from p2p.node.plugins import open_database, open_sources, open_store
 from p2p.node.prefetch import Prefetcher
+from p2p.node.private import PrivateContent
 from p2p.node.references import PeerReferences
 from p2p.node.sharing import Sources, open_shared
 from p2p.node.upkeep import Upkeep, tell_bad
@@ -64,6 +63,7 @@ if TYPE_CHECKING:
 
     from p2p.config import NodeSettings
     from p2p.content.api import SharedContent
+    from p2p.core.oci.digest import Digest
     from p2p.core.wire.tracker import Intent, IntentCancel
     from p2p.discovery.api import ProviderSource
     from p2p.net.listeners import Listener
@@ -160,11 +160,18 @@ class _Node:
             if settings.tracker
             else None
         )
-        references = PeerReferences(metadata, self.static, lambda: self.links)
+        private = self.private = PrivateContent(settings.private, metadata, self.origins, store)
+        references = PeerReferences(metadata, self.static, lambda: self.links, private.visibility.kept)
         self.routes = Routes(
-            identity.node, static=self.static, tracker=self.tracker, rng=rng, ask_peers=references.ask
+            identity.node,
+            static=self.static,
+            tracker=self.tracker,
+            rng=rng,
+            ask_peers=references.ask,
+            confined=private.confined,
         )
-        self.holdings = Holdings(store)
+        self.holdings = Holdings(store, private.confined)
+        private.announce, private.changed = self.routes.announce, self.holdings.changed
         self.scrubber = Scrubber(store, settings.scrub, on_bad=tell_bad)
         self.buffers = BufferPool(settings.transfer.memory)
         reputation = Reputation()
@@ -199,6 +206,7 @@ class _Node:
             ),
             rng=rng,
             has_origin=bytes_of.has,
+            confinement=private.confined,
         )
         self.seeder = Seeder(store, self.holdings, self.links, parts.statistics, settings.transfer.uploads)
         self.upstreams = upstreams
@@ -217,8 +225,7 @@ class _Node:
 
         def withdraw(digest: Digest) -> None:
             for node in late:
-                node.routes.announce(Holding(str(digest), 0, 0, False))
-                node.holdings.changed(digest)
+                node.private.told(Holding(str(digest), 0, 0, False))
 
         store = await stack.enter_async_context(
             open_store(settings.store, state=state, node=name, hasher=hasher, withdraw=withdraw)
@@ -226,16 +233,8 @@ class _Node:
         metadata = await stack.enter_async_context(open_database(settings.metadata, state=state, node=name))
         sources = await stack.enter_async_context(open_sources(settings.peer.sources, state=state, node=name))
         content = await stack.enter_async_context(open_shared(settings.hosting))
-        listeners: dict[str, Sequence[Listener]] = {}
-        for role, address in (
-            ("registry", settings.registry.listen),
-            ("peer", settings.peer.listen),
-            ("metrics", settings.metrics.listen),
-            ("admin", f"unix:{state / ADMIN}"),
-        ):
-            listeners[role] = await open_listeners(address)
-            for listener in listeners[role]:
-                stack.callback(listener.close)
+        listeners = await open_ports(settings, state / ADMIN)
+        stack.callback(close_ports, listeners)
         host, port = advertised(settings.peer, listeners["peer"][0].address)
         identity = Identity(own, name, host, port)
         node = cls(settings, identity, hasher, store, metadata, sources, content, listeners, stack)
@@ -250,6 +249,7 @@ class _Node:
                     await core.start(part.run)
                 for source in self.sources:
                     await core.start(source.run, self.static)
+                await self.private.load()
                 for blob in self.store.blobs():
                     self.routes.announce(Holding(str(blob.digest), blob.size, 1, True))
                 hosted = await host_layouts(
@@ -258,6 +258,7 @@ class _Node:
                     metadata=self.metadata,
                     pin=self.store.pin,
                 )
+                self.private.confined.hosted(*hosted.blobs)
                 await self._open(core, hosted, stop, ready)
                 core.cancel_scope.cancel()
         finally:
@@ -276,7 +277,9 @@ class _Node:
             references=self.routes,
             destination=lambda name: Pusher(self.origins.find(name).session),
             layouts=hosted,
-            announce=self._announce,
+            announce=self.private.told,
+            taken=self.private.taken,
+            privacy=self.private.front_end,
             node=self.identity.name,
             rng=self.rng,
         )
@@ -306,6 +309,7 @@ class _Node:
                 transfer=self.engine.statistics,
                 store=self.store.statistics,
                 requests=lambda: registry.statistics,
+                confined=lambda: len(self.private.confined),
                 discovery=self._ways,
                 collection=front_end.hosting.intake.statistics,
                 uploads=front_end.hosting.open_uploads,
@@ -343,10 +347,6 @@ class _Node:
         log.info("stopped")
 
     # ── glue ───────────────────────────────────────────────────────────────────────────────────────
-
-    def _announce(self, holding: Holding) -> None:
-        self.routes.announce(holding)
-        self.holdings.changed(Digest.parse(holding.digest))
 
     def _intent(self, message: Intent | IntentCancel) -> None:
         if self.prefetcher is not None:
@@ -395,5 +395,6 @@ class _Node:
 
     async def _explain(self, digest: Digest) -> Mapping[str, object]:
         stored = self.store.find(digest)
-        about = {"known_peers": len(self.static.nodes()), "discovery": self._ways()}
+        known = {"known_peers": len(self.static.nodes()), "discovery": self._ways()}
+        about = {**known, **self.private.explain(digest)}
         return explained(digest, stored, self.engine.explain(digest), about)

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from p2p.errors import ConfigError
-from p2p.net.listeners import split_address
+from p2p.net.listeners import open_listeners, split_address
 
 if TYPE_CHECKING:
-    from p2p.config import PeerSettings
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from p2p.config import NodeSettings, PeerSettings
+    from p2p.net.listeners import Listener
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +58,30 @@ def check_registry_address(listen: str, *, authenticated: bool, encrypted: bool,
         )
     if not encrypted:
         log.warning("passwords and tokens cross the network unencrypted", registry=listen, mend="set tls")
+
+
+async def open_ports(settings: NodeSettings, admin: Path) -> dict[str, Sequence[Listener]]:
+    """Listen, by role; ``admin`` is a socket's path. All or none: LocalError, ConfigError."""
+    opened: dict[str, Sequence[Listener]] = {}
+    try:
+        for role, address in (
+            ("registry", settings.registry.listen),
+            ("peer", settings.peer.listen),
+            ("metrics", settings.metrics.listen),
+            ("admin", f"unix:{admin}"),
+        ):
+            opened[role] = await open_listeners(address)
+    except BaseException:
+        close_ports(opened)
+        raise
+    return opened
+
+
+def close_ports(opened: Mapping[str, Sequence[Listener]]) -> None:
+    """Close what ``open_ports`` opened."""
+    for listeners in opened.values():
+        for listener in listeners:
+            listener.close()
 
 
 def advertised(settings: PeerSettings, bound: str) -> tuple[str, int]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from p2p.registry.api import OriginLookup
     from p2p.registry.auth.guard import Guard
     from p2p.registry.hosted import Hosted
+    from p2p.registry.proof import Privacy
     from p2p.transfer.api import Transfer
 
 
@@ -86,6 +87,9 @@ class FrontEndParts:
     announce: Callable[[Holding], None]
     node: str
     rng: Random
+    privacy: Privacy
+    taken: Callable[[Holding], None]
+    """Told of what was pushed to a repository of this node; ``announce`` of what went to an upstream."""
     content: SharedContent | None = None
     """Where all front ends keep what is pushed; None: each in its own store."""
 
@@ -99,7 +103,7 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
         more = await stack.enter_async_context(
             open_authenticators(settings.auth.authenticators, state=state, node=parts.node)
         )
-        if is_configured(settings.auth, more):
+        if is_configured(settings.auth, more) or settings.auth.rules:
             guard = await stack.enter_async_context(open_guard(settings.auth, more))
         tls = None
         if settings.tls.cert_file or settings.tls.key_file:
@@ -133,7 +137,7 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
             hosting=parts.metadata,
             uploads=parts.store.uploads,
             content=parts.store,
-            announce=parts.announce,
+            announce=parts.taken,
             notifier=notifications.notifier,
             guard=guard,
             kept=parts.layouts.blobs.__contains__,
@@ -143,6 +147,7 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
                 metadata=parts.metadata,
                 destination=parts.destination,
                 announce=parts.announce,
+                proofs=parts.privacy.proofs,
             ),
         )
         registry = Registry(
@@ -158,5 +163,6 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
             hosting=hosting,
             guard=guard,
             extensions=extensions,
+            privacy=parts.privacy,
         )
         yield FrontEnd(registry, hosting, notifications, extensions, tls)

@@ -43,6 +43,8 @@ class Readings:
     sinks: Callable[[], Mapping[str, SinkStatistics]]
     lost: Callable[[], int]
     scrub: Callable[[], ScrubStatistics]
+    confined: Callable[[], int] = lambda: 0
+    """Digests that only private repositories reach."""
     servers: Callable[[], Mapping[str, ServerStatistics]] = field(default=dict)
     """Each listener by its name."""
 
@@ -71,6 +73,7 @@ class NodeCollector(Collector):
         )
         yield from _transfer(transfer)
         yield from _requests(requests)
+        yield from _private(transfer, requests, self._readings.confined())
         yield from _store(self._readings.store())
         yield from _collection(self._readings.collection())
         yield _gauge("uploads", "Uploads begun and not ended.", {(): self._readings.uploads()})
@@ -203,6 +206,18 @@ def _requests(now: RequestStatistics) -> Iterator[Metric]:
     yield _counter("cache_hits", "Requests for content that was complete here.", {(): now.hits})
     yield _counter("cache_misses", "Requests for content that was not.", {(): now.misses})
     yield _counter("stale_tags", "Tags answered without their origin.", {(): now.stale_tags})
+
+
+def _private(transfer: TransferStatistics, requests: RequestStatistics, confined: int) -> Iterator[Metric]:
+    yield _counter(
+        "private_refused",
+        "Requests for private repositories without proof of access.",
+        {(): requests.private_refused},
+    )
+    yield _counter(
+        "private_withheld", "Asks of peers for private content, told of nothing.", {(): transfer.withheld}
+    )
+    yield _gauge("private_digests", "Digests that only private repositories reach.", {(): confined})
 
 
 def _servers(now: Mapping[str, ServerStatistics]) -> Iterator[Metric]:

@@ -15,6 +15,7 @@ from p2p.config import StoreSettings
 from p2p.errors import ConfigError
 from p2p.metadata.api import Metadata
 from p2p.metadata.hosting import Hosting
+from p2p.metadata.private import PrivateRecords
 from p2p.metadata.sql import open_metadata
 from p2p.registry.api import OpenContent
 from p2p.store.api import Store, Uploads
@@ -53,7 +54,7 @@ class Driver(Store, Scrubbed, OpenContent, Protocol):
         ...
 
 
-class Database(Metadata, Hosting, Protocol):
+class Database(Metadata, PrivateRecords, Hosting, Protocol):
     """What ``remora.metadata`` give: where repositories, tags and manifests are kept."""
 
 

@@ -148,6 +148,8 @@ class Prefetcher:
         """Find the image's manifests and the blobs of this host's platform."""
         name, tag, digest = split_image(image)
         repository = self._upstreams.choose(name).repository
+        # Whoever may order a prefetch is the operator: nothing need be proven. Peers still get nothing.
+        await self._puller.learn(repository, tag if digest is None else str(digest))
         if digest is not None:
             target = await self._puller.prove(repository, digest, Kind.MANIFEST)
         else:

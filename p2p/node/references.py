@@ -13,7 +13,7 @@ from p2p.discovery.api import KnownReference
 from p2p.registry.upstreams import OWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from p2p.core.wire.peer import FindReference
     from p2p.discovery.static import StaticPeers
@@ -22,9 +22,19 @@ if TYPE_CHECKING:
 
 
 class PeerReferences:
-    """Asks peers, and answers them. ``links`` gives the links, which are made after this."""
+    """Asks peers, and answers them. ``links`` gives the links, which are made after this.
 
-    def __init__(self, metadata: TagRecords, static: StaticPeers, links: Callable[[], Links]) -> None:
+    ``private`` tells whether a repository is, without asking its upstream: of such ones peers hear nothing.
+    """
+
+    def __init__(
+        self,
+        metadata: TagRecords,
+        static: StaticPeers,
+        links: Callable[[], Links],
+        private: Callable[[Repository], Awaitable[bool]],
+    ) -> None:
+        self._private = private
         self._metadata = metadata
         self._static = static
         self._links = links
@@ -43,7 +53,7 @@ class PeerReferences:
         except RegistryError:
             return FoundReference(message.request)
         row = None if repository.registry in OWN else await self._metadata.tag(repository, message.reference)
-        if row is None:
+        if row is None or await self._private(repository):
             return FoundReference(message.request)
         age = max(0.0, (datetime.now(UTC) - row.confirmed_at).total_seconds())
         target = row.target

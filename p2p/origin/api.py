@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 if TYPE_CHECKING:
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
+    from p2p.origin.credentials import Credential
+    from p2p.origin.readable import Readable
 
 
 class Kind(Enum):
@@ -82,6 +84,24 @@ class Origin(Source, Protocol):
 
     async def tags(self, path: str, n: int | None, last: str | None) -> Fetched:
         """Give one page of the tag list, with its ``Link`` header."""
+        ...
+
+
+class Gate(Protocol):
+    """The same upstream, as who may read what. Safe for concurrent use; raises nothing."""
+
+    async def holds_credentials(self) -> bool:
+        """Whether this node has credentials for it."""
+        ...
+
+    async def readable(
+        self, path: str, wanted: tuple[Kind, str] | None, credential: Credential | None
+    ) -> Readable:
+        """Whether somebody with these credentials (None: without any) may read the repository at ``path``.
+
+        ``wanted``, a kind and a digest or tag, is asked for first. The credentials are sent to the upstream
+        and to its own token realm alone, and are not kept.
+        """
         ...
 
 

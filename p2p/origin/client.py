@@ -8,14 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
+import trio
+
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.errors import OriginNotFoundError, OriginProtocolError
 from p2p.origin.api import Fetched, Kind
 from p2p.origin.body import ParallelBodies, Tuning, open_body
+from p2p.origin.breaker import Breaker
 from p2p.origin.exact import content_size
 from p2p.origin.ranges import Span, parse_length
+from p2p.origin.readable import Readable, readable
 from p2p.origin.redirects import next_hop
 from p2p.origin.session import Ask, Session
 
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 
     from p2p.config import UpstreamSettings
     from p2p.origin.api import OriginBody
+    from p2p.origin.credentials import Credential
     from p2p.origin.session import Answer
 
 INDEX: Final = "application/vnd.oci.image.index.v1+json"
@@ -40,6 +45,8 @@ MANIFEST_TYPES: Final = (
 EMPTY_INDEX: Final = b'{"schemaVersion":2,"mediaType":"' + INDEX.encode() + b'","manifests":[]}'
 """The referrers of what nobody refers to."""
 
+PATIENCE: Final = 8.0
+"""Seconds for the question who may read: a client waits for it, and has another place to go."""
 MAX_PAGES: Final = 64
 """Pages of referrers that are followed."""
 LIST_BYTES: Final = 8 << 20
@@ -72,6 +79,8 @@ class RegistryOrigin:
         self._manifest_bytes = manifest_bytes
         self._tuning = tuning or Tuning(streams=settings.streams)
         self._places = ParallelBodies()
+        self._strangers = Breaker(), Breaker()
+        """Of all that ask without credentials, and of those that ask with their own."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,6 +147,29 @@ class RegistryOrigin:
             self._places,
             limit=self._manifest_bytes if manifest else 0,
         )
+
+    async def holds_credentials(self) -> bool:
+        """Whether this node has credentials for it."""
+        return await self.session.holds_credentials()
+
+    async def readable(
+        self, path: str, wanted: tuple[Kind, str] | None, credential: Credential | None
+    ) -> Readable:
+        """Whether somebody with these credentials may read the repository at ``path``; see `Gate`."""
+        asks = [Ask("GET", f"/v2/{path}/tags/list?n=1", path, {"Accept": "application/json"})]
+        if wanted is not None:
+            kind, reference = wanted
+            manifest = kind is Kind.MANIFEST
+            ask = Ask(
+                "HEAD", f"/v2/{path}/{kind.value}/{reference}", path, _ACCEPT_MANIFEST if manifest else {}
+            )
+            # A blob last: it may be redirected to storage, whose links are good for GET alone.
+            asks.insert(0 if manifest else 1, ask)
+        # Made anew each time: a token lives longer than a repository may stay as it is.
+        session = self.session.acting_as(credential, self._strangers[credential is not None])
+        with trio.move_on_after(PATIENCE):
+            return await readable(session, asks)
+        return Readable.UNKNOWN
 
     async def referrers(self, path: str, digest: Digest, artifact_type: str | None) -> Fetched:
         """Give the referrers index, all pages of it, or the tag schema's where the API is missing.

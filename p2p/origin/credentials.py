@@ -59,6 +59,17 @@ class Lookup:
     problems: tuple[str, ...] = ()
 
 
+class OneCredential:
+    """The credentials that somebody gave, or none."""
+
+    def __init__(self, credential: Credential | None) -> None:
+        self._lookup = Lookup(credential)
+
+    async def get(self) -> Lookup:
+        """Give them."""
+        return self._lookup
+
+
 class CredentialSource:
     """Credentials of one upstream. Safe for concurrent use: one lookup at a time, believed for a minute.
 
@@ -85,11 +96,17 @@ class CredentialSource:
         """Look everywhere, in order, until one source has credentials. Raises nothing."""
         if self._settings.username:
             return Lookup(Credential(self._settings.username, self._settings.password))
+        if self._cached is not None and trio.current_time() < self._until:
+            return self._cached  # asked at every request of a client
         async with self._lock:
             if self._cached is None or trio.current_time() >= self._until:
                 self._cached = await self._look_up()
                 self._until = trio.current_time() + CACHED
             return self._cached
+
+    def likely(self) -> bool:
+        """Whether there is any place where credentials could be, for this upstream or another."""
+        return bool(self._settings.username) or any(path.exists() for path in self._files())
 
     async def _look_up(self) -> Lookup:
         problems: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from p2p.errors import ConfigError, OriginNotFoundError
+from p2p.origin.credentials import CredentialSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,6 +59,20 @@ class Origins:
                 environment=self._environment,
             )
         return self._made[canonical]
+
+    async def holds_credentials(self, name: str) -> bool:
+        """Whether this node has credentials for an upstream, without making it; of an unknown one: no."""
+        canonical = self._names.get(name.lower())
+        if canonical is None:
+            return False
+        found = await CredentialSource(self._upstreams[canonical], self._environment).get()
+        return found.credential is not None
+
+    def may_hold_credentials(self) -> bool:
+        """Whether there may be credentials for any of them, as far as can be told without asking helpers."""
+        return any(
+            CredentialSource(settings, self._environment).likely() for settings in self._upstreams.values()
+        )
 
     def __iter__(self) -> Iterator[str]:
         """The canonical names."""

@@ -19,11 +19,13 @@ from p2p.errors import (
     VerificationError,
 )
 from p2p.origin.api import Fetched, Kind, Stored
+from p2p.origin.readable import Readable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from p2p.origin.api import Content
+    from p2p.origin.credentials import Credential
 
 _BLOB = "application/octet-stream"
 _INDEX = "application/vnd.oci.image.index.v1+json"
@@ -43,7 +45,7 @@ class MemoryOrigin:
     """Holds repositories and counts what it is asked for: ``requests`` in order, ``egress`` in bytes.
 
     ``part`` is the length of the parts that a body is given in. While ``failure`` is set all requests raise
-    it. ``truncate`` cuts bodies after so many bytes.
+    it. ``truncate`` cuts bodies after so many bytes. ``credentials``: whether the node has any for it.
     """
 
     def __init__(self, name: str = "memory", *, part: int = 64 * 1024) -> None:
@@ -54,6 +56,9 @@ class MemoryOrigin:
         self.egress = 0
         self.failure: OriginError | None = None
         self.truncate: int | None = None
+        self.credentials = False
+        self.readers: dict[str, dict[str, str]] = {}
+        """Of private repositories: users and passwords, by path."""
 
     def put_blob(self, path: str, data: bytes) -> Digest:
         """Add a blob."""
@@ -73,6 +78,25 @@ class MemoryOrigin:
     def at(self, path: str) -> Repository:
         """Give a repository, made where there is none."""
         return self.repositories.setdefault(path, Repository())
+
+    async def holds_credentials(self) -> bool:
+        """See `Gate`."""
+        return self.credentials
+
+    async def readable(
+        self, path: str, wanted: tuple[Kind, str] | None, credential: Credential | None
+    ) -> Readable:
+        """See `Gate`."""
+        await trio.lowlevel.checkpoint()
+        detail = "" if wanted is None else wanted[1]
+        self.requests.append(("readable", path, detail if credential is None else f"{detail} as somebody"))
+        if self.failure is not None:
+            return Readable.UNKNOWN
+        if path in self.readers:
+            known = self.readers[path]
+            right = credential is not None and known.get(credential.username) == credential.password
+            return Readable.YES if right else Readable.NO
+        return Readable.YES if path in self.repositories else Readable.ABSENT
 
     async def _asked(self, what: str, path: str, detail: str) -> Repository:
         await trio.lowlevel.checkpoint()

@@ -6,6 +6,7 @@ of a registry's storage are signed.
 
 from __future__ import annotations
 
+import copy
 import json
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from p2p.errors import (
 from p2p.origin.addresses import AddressPolicy
 from p2p.origin.breaker import Breaker, State, parse_retry_after
 from p2p.origin.challenge import choose, covers, parse_challenges, realm_refusal
-from p2p.origin.credentials import CredentialSource
+from p2p.origin.credentials import CredentialSource, OneCredential
 from p2p.origin.failures import DEFAULT_RETRY_AFTER, limited, passing, status_failure, transport_failure
 from p2p.origin.redirects import MAX_HOPS, STATUSES, carries_credentials, next_hop, origin_of
 from p2p.origin.tokens import MAX_ANSWER, RealmAnswer, TokenCache, Want
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from p2p.config import UpstreamSettings
+    from p2p.origin.credentials import Credential
 
 RETRIES: Final = 3
 RETRY_TIME: Final = 1.5
@@ -168,7 +170,7 @@ class Session:
         self.breaker = Breaker()
         self._base = settings.url.rstrip("/")
         self._transport = Transport(name, AddressPolicy(host, settings.private_addresses), settings.ca_file)
-        self._credentials = CredentialSource(settings, environment)
+        self._credentials: CredentialSource | OneCredential = CredentialSource(settings, environment)
         self._tokens = TokenCache(name, self._ask_realm)
         self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
         self._extensions = {
@@ -187,6 +189,22 @@ class Session:
         """Close all connections."""
         with trio.CancelScope(shield=True):
             await self._transport.aclose()
+
+    def acting_as(self, credential: Credential | None, breaker: Breaker) -> Session:
+        """Give a session over the same connections, with these credentials (None: none) and no others.
+
+        It has ``breaker`` to itself: what an upstream makes of strangers must not stop the node. Tokens and
+        credentials go with it. Close only the session that it was made from.
+        """
+        other = copy.copy(self)
+        other.breaker = breaker
+        other._credentials = OneCredential(credential)
+        other._tokens = TokenCache(self.name, other._ask_realm)
+        return other
+
+    async def holds_credentials(self) -> bool:
+        """Whether this node has credentials for the upstream."""
+        return (await self._credentials.get()).credential is not None
 
     async def small(self, ask: Ask) -> Answer:
         """Send a small idempotent request; a refused or lost connection and a 5xx are retried shortly."""

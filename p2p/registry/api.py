@@ -90,6 +90,26 @@ class Taking(Protocol):
         ...
 
 
+class Proofs(Protocol):
+    """What is known of private content, for those who answer requests. See ``Confined``."""
+
+    def __contains__(self, digest: object) -> bool:
+        """Whether only private repositories reach a digest."""
+        ...
+
+    def reaches(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a link of a repository may be believed as it stands."""
+        ...
+
+    async def begin(self, repository: Repository, digest: Digest) -> None:
+        """A repository's content is about to come in. LocalError."""
+        ...
+
+    async def proved(self, repository: Repository, digest: Digest) -> None:
+        """The upstream gave it, or said that the repository has it. LocalError."""
+        ...
+
+
 class HostingMetadata(Hosting, LinkRecords, Protocol):
     """What hosted repositories need of metadata."""
 
@@ -100,7 +120,8 @@ class RequestStatistics:
 
     ``requests`` by (route, status), the route being ``blob``, ``manifest``, ``tags``, …; ``sent`` bytes
     of blobs and manifests given to clients; ``hits`` and ``misses``: whether what a client asked for was
-    complete here when it asked; ``stale_tags`` answered without their origin.
+    complete here when it asked; ``stale_tags`` answered without their origin; ``private_refused``
+    requests for private repositories from clients that proved nothing.
     """
 
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -108,3 +129,4 @@ class RequestStatistics:
     hits: int = 0
     misses: int = 0
     stale_tags: int = 0
+    private_refused: int = 0

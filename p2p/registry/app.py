@@ -30,6 +30,7 @@ from p2p.registry.auth.api import ANONYMOUS, Action
 from p2p.registry.blobs import Blobs
 from p2p.registry.lists import Lists
 from p2p.registry.manifests import Manifests
+from p2p.registry.proof import Proof
 from p2p.registry.pull import Puller
 from p2p.registry.replies import error_response, json_response
 from p2p.registry.tags import TagResolver
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from p2p.config import RegistrySettings, TagSettings, UpstreamSettings
+    from p2p.core.oci.reference import Repository
     from p2p.discovery.api import References
     from p2p.metadata.api import Metadata
     from p2p.net.message import Request
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from p2p.registry.extension import Extensions
     from p2p.registry.hosted import Hosted
     from p2p.registry.hosting import HostedRepositories
+    from p2p.registry.proof import Privacy
     from p2p.store.api import Store
     from p2p.transfer.api import Transfer
 
@@ -84,7 +87,8 @@ class Registry:
     """The front end. ``upstreams`` is the whole closed list, the well-known ones included.
 
     ``puller`` finds and reads manifests; prefetch uses it too. Never raises on a request, whatever is
-    in it: every RemoraError becomes an answer, until the first byte of a body is sent.
+    in it: every RemoraError becomes an answer, until the first byte of a body is sent. ``privacy`` None: what
+    upstreams give is for everybody.
     """
 
     def __init__(
@@ -103,20 +107,35 @@ class Registry:
         guard: Guard | None = None,
         extensions: Extensions | None = None,
         statistics: RequestStatistics | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         self.statistics = RequestStatistics() if statistics is None else statistics
         self._hosting = hosting
         self._guard = guard
         self._extensions = extensions
         self.upstreams = Upstreams(upstreams, settings.default_upstream, hosted.names, hosting.policy.hosted)
-        access = Access(metadata=metadata, origins=origins, references=references, settings=tags)
-        resolver = TagResolver(metadata=metadata, origins=origins, references=references, settings=tags)
+        proofs = None if privacy is None else privacy.proofs
+        private = _nothing if privacy is None else privacy.visibility.is_private
+        self._proof = None if privacy is None else Proof(privacy, guard=guard, statistics=self.statistics)
+        access = Access(
+            metadata=metadata,
+            origins=origins,
+            references=references,
+            settings=tags,
+            proofs=proofs,
+            private=private,
+        )
+        resolver = TagResolver(
+            metadata=metadata, origins=origins, references=references, settings=tags, private=private
+        )
         self.puller = Puller(
             transfer=transfer,
             metadata=metadata,
             tags=resolver,
             access=access,
             manifest_bytes=settings.manifest_bytes,
+            proofs=proofs,
+            learn=None if privacy is None else privacy.visibility.learn,
         )
         self._manifests = Manifests(
             puller=self.puller,
@@ -160,13 +179,19 @@ class Registry:
             principal = admitted
             request = replace(request, principal=principal.name)
         if isinstance(route, VersionRoute):
-            return json_response(200, {})
+            response = json_response(200, {})
+            return response if self._proof is None else self._proof.greet(response)
         if isinstance(route, CatalogRoute):
             return await self._lists.catalog(route.n, route.last)
         if isinstance(route, ExtensionRoute):
             return await self._extension(request, route, principal)
         self._hosting.policy.admit(route.name)
         choice = self.upstreams.choose(route.name, route.namespace)
+        if self._proof is not None:
+            # Before anything of it is looked up, so that no refusal tells what is here or there.
+            refusal = await self._proof.admit(request, choice, route, principal)
+            if refusal is not None:
+                return refusal
         if request.method not in _READ or isinstance(route, UploadsRoute | UploadRoute):
             return await self._hosting.handle(request, choice, route, self.upstreams, principal)
         match route:
@@ -198,6 +223,10 @@ class Registry:
             return guard is None or guard.may(principal, name, Action.PULL)
 
         return await self._extensions.answer(request, route, may_pull)
+
+
+def _nothing(_: Repository) -> bool:
+    return False
 
 
 def _unsupported(request: Request, route: Route) -> RegistryError:

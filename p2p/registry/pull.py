@@ -15,12 +15,16 @@ from p2p.metadata.hosting import HOSTED
 from p2p.origin.api import Kind
 from p2p.registry.spans import closing, read_part
 from p2p.transfer.api import Wanted
+from p2p.transfer.confined import Unconfined
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
     from p2p.metadata.api import Metadata
     from p2p.registry.access import Access
+    from p2p.registry.api import Proofs
     from p2p.registry.tags import Resolved, TagResolver
     from p2p.transfer.api import Transfer
 
@@ -58,7 +62,12 @@ class Puller:
         tags: TagResolver,
         access: Access,
         manifest_bytes: int,
+        proofs: Proofs | None = None,
+        learn: Callable[[Repository, tuple[Kind, str]], Awaitable[object]] | None = None,
     ) -> None:
+        """``learn`` finds out whether a repository is private, for those who walk images unasked."""
+        self._proofs = Unconfined() if proofs is None else proofs
+        self._learn = learn
         self._transfer = transfer
         self._metadata = metadata
         self._tags = tags
@@ -68,7 +77,16 @@ class Puller:
 
     async def resolve(self, repository: Repository, tag: str) -> Resolved:
         """Give the manifest that a tag points to; see ``TagResolver``."""
-        return await self._tags.resolve(repository, tag)
+        resolved = await self._tags.resolve(repository, tag)
+        if not self._proofs.reaches(repository, resolved.target.digest):
+            # A peer's word, or an old one, does for a tag; not for what another repository keeps to itself.
+            await self._access.prove(repository, resolved.target.digest, Kind.MANIFEST)
+        return resolved
+
+    async def learn(self, repository: Repository, reference: str) -> None:
+        """Find out whether a repository is private, before this node itself asks for anything of it."""
+        if self._learn is not None:
+            await self._learn(repository, (Kind.MANIFEST, reference))
 
     async def prove(self, repository: Repository, digest: Digest, kind: Kind) -> Descriptor:
         """Give what is known of a digest that the repository reaches; see ``Access``."""

@@ -42,7 +42,8 @@ class TagResolver:
 
     A tag confirmed within ``max_age`` is fresh. Otherwise one HEAD is sent to the origin, shared by all
     who ask for the same tag meanwhile. Only when the origin can't answer (no connection, 5xx, 429) is
-    a stale tag given: this node's own, else the cluster's. A refusal or a 404 is the answer, always.
+    a stale tag given: this node's own, else the cluster's. A refusal or a 404 is the answer, always. Of
+    ``private`` repositories the cluster hears nothing, and is asked for nothing.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class TagResolver:
         references: References,
         settings: TagSettings,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        private: Callable[[Repository], bool] = lambda _: False,
     ) -> None:
         self._metadata = metadata
         self._origins = origins
         self._references = references
         self._policies = TagPolicies(settings)
         self._now = now
+        self._private = private
         self._flights: Flights[Resolved] = Flights()
 
     async def resolve(self, repository: Repository, tag: str) -> Resolved:
@@ -82,9 +85,10 @@ class TagResolver:
                 raise
             return Resolved(await self._stale(repository, tag, error), stale=True)
         await self._keep(repository, tag, target, age=0.0)
-        self._references.seen(
-            str(repository), tag, KnownReference(target.digest, target.media_type, target.size, age=0.0)
-        )
+        if not self._private(repository):
+            self._references.seen(
+                str(repository), tag, KnownReference(target.digest, target.media_type, target.size, age=0.0)
+            )
         return Resolved(target)
 
     async def _stale(self, repository: Repository, tag: str, error: OriginError) -> Descriptor:
@@ -94,7 +98,7 @@ class TagResolver:
         if row is not None and self._age(row) <= limit:
             log.warning("stale tag served", repository=str(repository), tag=tag, cause=str(error))
             return row.target
-        if limit > 0 and policy.from_peers:
+        if limit > 0 and policy.from_peers and not self._private(repository):
             known = await self._references.find_reference(str(repository), tag)
             if known is not None and known.age <= limit:
                 log.warning("tag taken from peers", repository=str(repository), tag=tag, cause=str(error))

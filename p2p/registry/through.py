@@ -19,6 +19,7 @@ from p2p.core.wire.common import Holding
 from p2p.metadata.api import TagRow
 from p2p.metadata.hosting import Accepted
 from p2p.registry.locks import Locks
+from p2p.transfer.confined import Unconfined
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from p2p.metadata.api import Metadata
     from p2p.metadata.hosting import Pushed
     from p2p.origin.api import Content, Destination
-    from p2p.registry.api import OpenContent
+    from p2p.registry.api import OpenContent, Proofs
     from p2p.store.api import StoredBlob, Upload
 
 STEP: Final = 1 << 20
@@ -46,7 +47,9 @@ class PushThrough:
         metadata: Metadata,
         destination: Callable[[str], Destination],
         announce: Callable[[Holding], None],
+        proofs: Proofs | None = None,
     ) -> None:
+        self._proofs = Unconfined() if proofs is None else proofs
         self._store = store
         self._metadata = metadata
         self._destination = destination
@@ -68,11 +71,13 @@ class PushThrough:
         """Forward an upload. VerificationError where it has another digest; StoreError; OriginError."""
         async with self.alone(repository, digest):
             with self._store.staying(digest):
+                await self._proofs.begin(repository, digest)
                 blob = await upload.finish(digest)
                 descriptor = Descriptor(media_type, digest, blob.size)
                 there = self._destination(repository.registry)
                 if not await there.has_blob(repository.path, digest):
                     await there.upload_blob(repository.path, descriptor, self._content(blob))
+                await self._proofs.proved(repository, digest)
                 await self._metadata.link(repository, (descriptor,))
         self._told(blob)
         return blob
@@ -82,10 +87,12 @@ class PushThrough:
         target = pushed.descriptor
         async with self.alone(repository, target.digest):
             with self._store.staying(target.digest):
+                await self._proofs.begin(repository, target.digest)
                 blob = await upload.finish(target.digest)
                 data = await self._read(blob)
                 there = self._destination(repository.registry)
                 await there.put_manifest(repository.path, target, data, pushed.tags)
+                await self._proofs.proved(repository, target.digest)
                 await self._metadata.link(repository, (target, *pushed.manifest.children))
                 row = TagRow(target.digest, target.media_type, target.size, datetime.now(UTC))
                 for tag in pushed.tags:

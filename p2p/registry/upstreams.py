@@ -34,12 +34,14 @@ OWN: Final = (HOSTED, LAYOUT)
 class Choice:
     """What a request means: ``repository`` at its upstream, and how the request put it.
 
-    ``name`` is the name in the request's path and ``namespace`` its ``ns``, None where it had none.
+    ``name`` is the name in the request's path and ``namespace`` its ``ns``, None where it had none;
+    ``prefixed``: the path names the upstream, so that whoever asks knows that it talks to a registry of many.
     """
 
     repository: Repository
     name: str
     namespace: str | None = None
+    prefixed: bool = False
 
     @property
     def hosted(self) -> bool:
@@ -102,7 +104,7 @@ class Upstreams:
         prefix, _, rest = name.partition("/")
         upstream = self._names.get(prefix) if rest else None
         if upstream is not None:
-            return Choice(self._at(upstream, rest), name)
+            return Choice(self._at(upstream, rest), name, prefixed=True)
         if self._default is None:
             raise _unknown(prefix if rest else name, f"no upstream is named by {shown(name)}")
         if rest and "." in prefix and self._configured[self._default].library_prefix:

@@ -42,6 +42,22 @@ class BlobStream(Protocol):
         ...
 
 
+class Confinement(Protocol):
+    """Digests that only private repositories reach: they go to no peer, and no peer is asked for them."""
+
+    def __contains__(self, digest: object) -> bool:
+        """Whether a digest is confined."""
+        ...
+
+    async def begin(self, repository: Repository, digest: Digest) -> None:
+        """A repository's content is about to come in: confine it where that is private. LocalError."""
+        ...
+
+    async def proved(self, repository: Repository, digest: Digest) -> None:
+        """The upstream gave it, or said that the repository has it. LocalError."""
+        ...
+
+
 @dataclass(slots=True)
 class Sources:
     """Bytes of one blob or of many by where they came from."""
@@ -72,6 +88,8 @@ class TransferStatistics:
     hedges: int = 0
     lazy: int = 0
     """Bytes of small ranges read from origins past the swarm; they count in ``received_origin`` too."""
+    withheld: int = 0
+    """Asks of peers for what is confined."""
     swarms: int = 0
     links: int = 0
     leases_held: int = 0

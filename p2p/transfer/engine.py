@@ -13,6 +13,7 @@ from p2p.core.swarm.swarm import Swarm
 from p2p.errors import RemoraError, StoreFullError
 from p2p.store.api import StoredBlob
 from p2p.transfer.api import Sources
+from p2p.transfer.confined import Unconfined
 from p2p.transfer.intake import ClaimedSizeError
 from p2p.transfer.lazy import LazyReader, is_lazy
 from p2p.transfer.runner import Runner
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.reference import Repository
     from p2p.core.swarm.rng import Rng
     from p2p.core.swarm.settings import SwarmSettings
-    from p2p.transfer.api import BlobStream, TransferStatistics, Wanted
+    from p2p.transfer.api import BlobStream, Confinement, TransferStatistics, Wanted
     from p2p.transfer.lazy import Ranges
     from p2p.transfer.parts import Parts
 
@@ -54,6 +55,8 @@ class Account:
     readers: int
     lease: bool
     hedges: int
+    private: bool = False
+    """Only private repositories reach it: it comes from the origin, and goes to no peer."""
 
 
 class Engine:
@@ -67,8 +70,10 @@ class Engine:
         settings: SwarmSettings,
         rng: Rng,
         has_origin: Callable[[Repository], bool],
+        confinement: Confinement | None = None,
     ) -> None:
         self._parts = parts
+        self._confinement = Unconfined() if confinement is None else confinement
         self._node = node
         self._settings = settings
         self._rng = rng
@@ -160,29 +165,35 @@ class Engine:
         statistics.swarms = len(self._runners)
         statistics.links = len(self._parts.links)
         statistics.leases_held = sum(r.swarm.turn.granted for r in self._runners.values())
+        statistics.withheld = self._parts.holdings.withheld
         statistics.banned = self._parts.reputation.bans(trio.current_time())
         return statistics
 
     def explain(self, digest: Digest) -> Account | None:
         """Tell where a blob's bytes came from: of one under way, or of the last downloads."""
         runner = self._runners.get(digest)
-        return _account(runner) if runner is not None else self._history.get(digest)
+        return self._account(runner) if runner is not None else self._history.get(digest)
 
     def swarms(self) -> list[Account]:
         """Tell of every swarm under way."""
-        return [_account(runner) for runner in self._runners.values()]
+        return [self._account(runner) for runner in self._runners.values()]
 
     # ── inside ─────────────────────────────────────────────────────────────────────────────────────
 
     async def _join(self, wanted: Wanted) -> Runner | StoredBlob:
         """Join the blob's swarm, or start it, where the blob is not in the store."""
+        begun = False
         while (stored := self._parts.store.find(wanted.digest)) is None:
             runner = self._runners.get(wanted.digest)
-            if runner is None:
+            if runner is None and begun:
                 return self._start(wanted)
-            if runner.joinable:
+            if runner is None:
+                await self._confinement.begin(wanted.repository, wanted.digest)
+                begun = True
+            elif runner.joinable:
                 return runner
-            await runner.gone.wait()
+            else:
+                await runner.gone.wait()
         return stored
 
     @contextmanager
@@ -224,13 +235,16 @@ class Engine:
             origin=self._has_origin(wanted.repository),
         )
         runner = self._runners[wanted.digest] = Runner(wanted, swarm, self._parts)
-        self._nursery.start_soon(self._run, runner)
+        self._nursery.start_soon(self._run, runner, wanted.digest in self._confinement)
         return runner
 
-    async def _run(self, runner: Runner) -> None:
+    async def _run(self, runner: Runner, confined: bool) -> None:
         digest = runner.wanted.digest
         try:
             await runner.run()
+            if confined and runner.stored and runner.tally.origin:
+                # No peer had a hand in it: the upstream gave it for this very repository.
+                await self._confinement.proved(runner.wanted.repository, digest)
         except Exception as error:
             # One broken swarm must not take the node with it; its readers get the error.
             log.exception("swarm broke", digest=str(digest))
@@ -239,7 +253,7 @@ class Engine:
             self._runners.pop(digest, None)
             runner.gone.set()
             self._parts.statistics.hedges += runner.swarm.hedges
-            self._history[digest] = _account(runner)
+            self._history[digest] = self._account(runner)
             while len(self._history) > REMEMBERED:
                 del self._history[next(iter(self._history))]
 
@@ -256,9 +270,16 @@ class Engine:
         async with self._ahead:
             if self._nursery is None:
                 return
-            joined = await self._join(wanted)
+            try:
+                joined = await self._join(wanted)
+            except RemoraError as error:
+                log.warning("blob not read ahead", digest=str(wanted.digest), cause=str(error))
+                return
             if isinstance(joined, Runner):
                 await joined.ended.wait()
+
+    def _account(self, runner: Runner) -> Account:
+        return replace(_account(runner), private=runner.wanted.digest in self._confinement)
 
 
 def _here(runner: Runner, ranges: Ranges) -> bool:

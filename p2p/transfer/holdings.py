@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,13 @@ class Held:
 
 
 class Holdings:
-    """Looks in the growing blobs first, then in the store."""
+    """Looks in the growing blobs first, then in the store. What is ``confined`` is not there for peers."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, confined: Container[Digest] = ()) -> None:
         self.store = store
+        self._confined = confined
+        self.withheld = 0
+        """How often peers asked for what they do not get."""
         self._growing: dict[str, Partial] = {}
         self._watchers: dict[str, list[Watcher]] = {}
 
@@ -52,12 +55,24 @@ class Holdings:
         self._growing.pop(str(digest), None)
         self.changed(digest)
 
+    def withholds(self, digest: Digest) -> bool:
+        """Whether there is something of a blob that peers do not get."""
+        return digest in self._confined and (
+            str(digest) in self._growing or self.store.find(digest) is not None
+        )
+
+    def asked(self, digest: Digest) -> None:
+        """Count a peer that is told of nothing, if there is something."""
+        self.withheld += self.withholds(digest)
+
     def growing(self, digest: Digest) -> Partial | None:
         """Give the partial blob, if one grows."""
-        return self._growing.get(str(digest))
+        return None if digest in self._confined else self._growing.get(str(digest))
 
     def held(self, digest: Digest) -> Held | None:
         """What there is of a blob."""
+        if digest in self._confined:
+            return None
         partial = self._growing.get(str(digest))
         if partial is not None:
             return Held(partial.layout.size, False, partial.have, partial.midstates)

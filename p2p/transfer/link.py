@@ -303,6 +303,7 @@ class Link:
         held = self._holdings.held(parsed)
         if held is None:
             if serving.told != "absent":
+                self._holdings.asked(parsed)
                 serving.told, serving.have, serving.states = "absent", 0, None
                 await self._websocket.send_message(encode(Absent(digest)))
             return

@@ -46,6 +46,9 @@ class Seeder:
             digest = Digest.parse(request.path[len(BLOBS) :])
         except RegistryError as error:
             return _plain(400, str(error))
+        if self._holdings.withholds(digest):
+            self._holdings.asked(digest)
+            return _plain(404, f"{digest} is not here")
         if self._under_way >= self._uploads:
             return Response(503, ((b"retry-after", b"1"),), Content(b"all upload slots are taken"))
         partial = self._holdings.growing(digest)

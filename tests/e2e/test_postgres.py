@@ -20,6 +20,7 @@ from tests.support import hosting_suite
 from tests.support.hosting_suite import IMAGE, LEASE, T0, HostingSuite, Image, blob, collect, digest, push
 from tests.support.metadata_suite import MetadataSuite, row
 from tests.support.postgres import Postgres
+from tests.support.private_suite import PrivateSuite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,11 @@ async def second(metadata: SqlMetadata, url: str, tmp_path: Path) -> AsyncIterat
         yield opened
 
 
-class TestPostgresMetadata(MetadataSuite, HostingSuite):
+class TestPostgresMetadata(MetadataSuite, HostingSuite, PrivateSuite):
+    @pytest.fixture
+    def private(self, metadata: SqlMetadata) -> SqlMetadata:
+        return metadata
+
     @pytest.fixture
     def hosting(self, metadata: SqlMetadata) -> SqlMetadata:
         return metadata

@@ -14,7 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from p2p.registry.auth.api import ANONYMOUS, Principal
-from p2p.registry.auth.htpasswd import parse_basic
+from p2p.registry.auth.basic import parse_basic
 from p2p.registry.auth.keys import VerificationKey, parse_keys, pick
 
 ISSUER = "https://tokens.example"

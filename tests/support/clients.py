@@ -107,9 +107,10 @@ class Containerd(Process):
             f'[host."http://{address}"]\n  capabilities = ["pull", "resolve"]\n'
         )
 
-    def pull(self, image: str, *, all_platforms: bool = False) -> str:
-        """Pull and return the digest of the image record."""
+    def pull(self, image: str, *, all_platforms: bool = False, user: str = "") -> str:
+        """Pull and return the digest of the image record; ``user`` is ``name:password``."""
         options = ["--all-platforms"] if all_platforms else []
+        options += ["--user", user] if user else []
         self._ctr(
             *("images", "pull", "--hosts-dir", str(self.hosts), "--snapshotter", "native"), *options, image
         )
@@ -220,12 +221,20 @@ class Buildah:
         return run(["buildah", *storage, *args], env=self._env, timeout=240).stdout
 
 
-def skopeo_copy(source: str, layout: Path, *, everything: bool = False, tag: str = "1") -> Path:
+def skopeo_copy(
+    source: str,
+    layout: Path,
+    *,
+    everything: bool = False,
+    tag: str = "1",
+    user: str = "",
+) -> Path:
     """Copy ``source`` (``127.0.0.1:PORT/name:tag``) into an OCI layout, byte for byte."""
     layout.parent.mkdir(parents=True, exist_ok=True)
     policy = layout.parent / f"{layout.name}-policy.json"
     policy.write_text(ACCEPT_ANYTHING)
     options = ["--all"] if everything else []
+    options += ["--src-creds", user] if user else []
     run(
         [
             *("skopeo", "--policy", policy, "--tmpdir", layout.parent, "copy", *options),

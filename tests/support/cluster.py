@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
     from p2p.discovery.api import Sink
     from p2p.origin.api import Kind
+    from p2p.transfer.confined import Confined
 
 APP = Repository("test", "app")
 
@@ -270,6 +271,8 @@ class Options:
     peers: int = 30
     files: MemoryFiles | None = None
     has_origin: bool = True
+    confined: Confined | None = None
+    """Made by the test; what it holds is neither told nor asked for."""
 
 
 class Node:
@@ -307,7 +310,7 @@ class Node:
             hasher=HASHER if options.links else UNLINKED,
         )
         await self.store.recover()
-        self.holdings = Holdings(self.store)
+        self.holdings = Holdings(self.store, () if options.confined is None else options.confined)
         self.buffers = BufferPool(options.memory)
         self.client = PeerClient()
         hello = PeerHello(PROTOCOL_VERSION, self.id, self.name, listeners[0].port)
@@ -332,6 +335,7 @@ class Node:
             settings=SwarmSettings(peers=options.peers, grace=options.grace, links=options.links),
             rng=random.Random(self.name),
             has_origin=lambda _: options.has_origin,
+            confinement=options.confined,
         )
         seeder = Seeder(self.store, self.holdings, self.links, self.parts.statistics, options.uploads)
         try:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from p2p.registry.auth.guard import Guard
     from p2p.store.content import ContentStore
     from p2p.transfer.api import Wanted
+    from p2p.transfer.confined import Confined
 
 APP = Repository(HOSTED, "team/app")
 NAME = "team/app"
@@ -153,6 +154,7 @@ class Push:
         default_factory=lambda: RegistrySettings(default_upstream="test")
     )
     hosting: Records = field(default_factory=MemoryHosting)
+    proofs: Confined | None = None
     store: ContentStore = field(default_factory=lambda: MemoryStore(StoreSettings(), hasher=HASHER))
     guard: Guard | None = None
     content: SharedContent | None = None
@@ -184,6 +186,7 @@ class Push:
                 metadata=self.hosting,
                 destination=lambda name: {"ghcr.io": self.upstream}[name],
                 announce=self.announced.append,
+                proofs=self.proofs,
             ),
         )
         self.transfer = StoreTransfer(origins, self.store, shared)

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from p2p.config import HostingSettings, RegistrySettings, StoreSettings, TagSettings, UpstreamSettings
+from p2p.config import (
+    HostingSettings,
+    PrivateSettings,
+    RegistrySettings,
+    StoreSettings,
+    TagSettings,
+    UpstreamSettings,
+)
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
@@ -22,16 +29,22 @@ from p2p.errors import OriginNotFoundError, OriginUnreachableError
 from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.net.message import Content, FileSpan, Request, Response, Spans
 from p2p.origin.api import Fetched, Kind
+from p2p.origin.readable import Readable
 from p2p.registry.app import Registry
 from p2p.registry.hosted import Hosted
 from p2p.registry.hosting import HostedRepositories
+from p2p.registry.proof import Privacy
+from p2p.registry.visibility import Visibility
 from p2p.store.api import StoredBlob
 from p2p.store.memory import MemoryStore
 from p2p.store.verify import LinkHasher
 from p2p.transfer.api import Sources, TransferStatistics, Wanted
+from p2p.transfer.confined import Confined
 
 if TYPE_CHECKING:
     from p2p.discovery.api import KnownReference
+    from p2p.origin.credentials import Credential
+    from p2p.registry.auth.guard import Guard
 
 APP = Repository("test", "app")
 
@@ -60,6 +73,30 @@ class MemoryOrigin:
         self.tag_page = Fetched("application/json", b'{"name":"x","tags":[]}')
         self.referrers_index = Fetched(OCI_INDEX, b'{"schemaVersion":2,"manifests":[]}')
         self.tag_asked: list[tuple[str, int | None, str | None]] = []
+        self.credentials = False
+        self.readers: dict[str, dict[str, str]] = {}
+        """Users and passwords of private repositories, by path."""
+        self.dark = False
+        """Nobody can be asked who may read."""
+        self.asked: list[tuple[str, str, str]] = []
+        """Who might read: path, digest or tag, user."""
+
+    async def holds_credentials(self) -> bool:
+        return self.credentials
+
+    async def readable(
+        self, path: str, wanted: tuple[Kind, str] | None, credential: Credential | None
+    ) -> Readable:
+        await trio.lowlevel.checkpoint()
+        user = "" if credential is None else credential.username
+        self.asked.append((path, "" if wanted is None else wanted[1], user))
+        if self.dark:
+            return Readable.UNKNOWN
+        if path in self.readers:
+            right = credential is not None and self.readers[path].get(user) == credential.password
+            return Readable.YES if right else Readable.NO
+        here = (*self.manifests, *self.blobs)
+        return Readable.YES if any(one == path for one, _ in here) else Readable.ABSENT
 
     def put_blob(self, path: str, data: bytes) -> Digest:
         digest = Digest.of(data)
@@ -342,6 +379,10 @@ class Rig:
     settings: RegistrySettings = field(default_factory=lambda: RegistrySettings(default_upstream="test"))
     tags: TagSettings = field(default_factory=TagSettings)
     hosted: Hosted = field(default_factory=Hosted)
+    private: PrivateSettings | None = None
+    """None: nothing is asked about visibility."""
+    guard: Guard | None = None
+    clock: Clock = field(default_factory=lambda: Clock())
 
     def __post_init__(self) -> None:
         self.origin = MemoryOrigin("test")
@@ -359,6 +400,29 @@ class Rig:
             announce=lambda _: None,
         )
         self.references = MemoryReferences()
+        self.moved: list[Digest] = []
+        self.visibility = Visibility(
+            records=self.metadata,
+            gate=self.origins.find,
+            max_age=300.0 if self.private is None else self.private.max_age,
+            now=self.clock,
+        )
+        self.confined = Confined(
+            self.metadata,
+            private=self.visibility.is_private,
+            held=self.transfer.complete.__contains__,
+            changed=self.moved.append,
+        )
+        self.visibility.turned = lambda repository, private: self.confined.turned(repository, private=private)
+        privacy = None
+        if self.private is not None:
+            privacy = Privacy(
+                settings=self.private,
+                visibility=self.visibility,
+                proofs=self.confined,
+                gate=self.origins.find,
+                likely=lambda: self.origin.credentials,
+            )
         self.registry = Registry(
             settings=self.settings,
             tags=self.tags,
@@ -370,6 +434,8 @@ class Rig:
             references=self.references,
             hosted=self.hosted,
             hosting=self.hosting,
+            guard=self.guard,
+            privacy=privacy,
         )
 
     async def __call__(self, method: str, path: str, query: str = "", **headers: str) -> Response:

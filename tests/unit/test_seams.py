@@ -23,7 +23,9 @@ from p2p.metadata.database import Database
 from p2p.metadata.hosting import Hosting
 from p2p.metadata.memory import MemoryMetadata
 from p2p.metadata.memory_hosting import MemoryHosting
+from p2p.metadata.memory_private import MemoryPrivacy
 from p2p.metadata.postgres import Shared
+from p2p.metadata.private import PrivateRecords
 from p2p.metadata.sql import SqlMetadata
 from p2p.metadata.sqlite import Embedded
 from p2p.net.body import IncomingBody
@@ -81,6 +83,7 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Leases, [TrackerClient, Trackers, Routes, cluster.BoardClient]),
     (References, [TrackerClient, Trackers, Routes, registry_rig.MemoryReferences]),
     (Metadata, [SqlMetadata, MemoryMetadata, MemoryHosting]),
+    (PrivateRecords, [SqlMetadata, MemoryPrivacy, MemoryHosting]),
     (Hosting, [SqlMetadata, MemoryHosting]),
     (Database, [Embedded, Shared]),
     (Transfer, [Engine, registry_rig.MemoryTransfer]),

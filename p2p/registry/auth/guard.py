@@ -10,6 +10,7 @@ import structlog
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.route import VersionRoute
 from p2p.registry.auth.api import ANONYMOUS, CATALOG, Action, Principal
+from p2p.registry.auth.chain import NoAuthenticator
 from p2p.registry.auth.scope import Need, is_greeting, mount_source, need_of, scope_of
 from p2p.registry.replies import error_response, json_response
 
@@ -54,6 +55,21 @@ class Guard:
         """Whether somebody who is in may do this too: pull from the source of a mount, for one."""
         return self._rules.may(principal, repository, action)
 
+    @property
+    def asks(self) -> bool:
+        """Whether clients can log in here at all: an ``Authorization`` is then for this node."""
+        return not isinstance(self._authenticator, NoAuthenticator)
+
+    def proves(self, principal: Principal, repository: str, canonical: str, action: Action) -> bool:
+        """Whether somebody who is in may have private content; see ``AccessRules.proves``."""
+        return self._rules.proves(principal, repository, canonical, action)
+
+    def unproven(self, principal: Principal, need: Need, refusal: RegistryError) -> Response:
+        """Ask somebody who is in without a name for one; else give the refusal."""
+        if principal.identified:
+            return error_response(refusal, "DENIED")
+        return self._challenge(refusal.message, (need,), mend=refusal.mend)
+
     def _needs(self, request: Request, route: Route) -> tuple[Need, ...]:
         need = need_of(request.method, route)
         if need is None:
@@ -90,12 +106,14 @@ class Guard:
             return self._challenge("the token does not allow this", needs, INSUFFICIENT_SCOPE)
         return error_response(_denied(need), "DENIED")
 
-    def _challenge(self, cause: str, needs: tuple[Need, ...], error: str = "") -> Response:
+    def _challenge(
+        self, cause: str, needs: tuple[Need, ...], error: str = "", mend: str = "Log in with: docker login"
+    ) -> Response:
         challenges = self._authenticator.challenges(scope_of(needs), error)
         if not challenges:
             return error_response(_denied(needs[0] if needs else None), "DENIED")
         detail = [{"name": need.repository, "action": str(need.action)} for need in needs] or None
-        refusal = RegistryError("UNAUTHORIZED", cause, detail, mend="Log in with: docker login")
+        refusal = RegistryError("UNAUTHORIZED", cause, detail, mend=mend)
         response = error_response(refusal, "UNAUTHORIZED")
         return replace(response, headers=(*response.headers, *_headers(challenges)))
 

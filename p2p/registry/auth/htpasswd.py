@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -20,14 +18,12 @@ import trio
 from p2p.errors import ConfigError
 from p2p.net.file_watch import FileWatch
 from p2p.registry.auth.api import ANONYMOUS, Principal
+from p2p.registry.auth.basic import parse_basic
 from p2p.registry.auth.chain import quoted
 from p2p.registry.flights import Flights
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MAX_CREDENTIALS: Final = 4096
-"""Characters of a Basic header; longer ones are not looked at."""
 
 MAX_COST: Final = 15
 """Each step doubles the time; this is about three seconds a login."""
@@ -79,18 +75,6 @@ def parse_htpasswd(text: str, source: str) -> Passwords:
         hashes[user] = hashed.encode("ascii")
         highest = max(highest, cost)
     return Passwords(hashes, bcrypt.gensalt(highest) + b"." * 31)
-
-
-def parse_basic(authorization: str) -> tuple[str, bytes] | None:
-    """Read the user and password of a Basic header; None for anything else, or longer than is sane."""
-    scheme, _, encoded = authorization.strip().partition(" ")
-    if scheme.lower() != "basic" or len(authorization) > MAX_CREDENTIALS:
-        return None
-    try:
-        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-        return (user.decode("utf-8"), password) if colon else None
-    except (binascii.Error, ValueError):
-        return None
 
 
 class HtpasswdAuthenticator:

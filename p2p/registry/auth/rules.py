@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from p2p.core.oci.glob import EVERYTHING, Glob, GlobError
@@ -52,6 +52,10 @@ class Rule:
                 )
         globs = tuple(_glob(text) for text in settings.repositories)
         return cls(globs, frozenset(settings.subjects), _actions(settings.actions, where))
+
+    def below(self, registry: str) -> Rule:
+        """Give the rule with those globs alone that begin with this registry's name."""
+        return replace(self, globs=tuple(g for g in self.globs if g.text.partition("/")[0] == registry))
 
     def covers(self, repository: str) -> bool:
         """Whether it speaks of this repository; of ``CATALOG`` only by ``**``."""
@@ -124,18 +128,42 @@ class AccessRules:
             for rule in self.rules
         )
 
+    def proves(self, principal: Principal, repository: str, canonical: str, action: Action) -> bool:
+        """Whether what allows this is a word about private content, and not a door left open for all.
+
+        A grant of the credentials themselves is one: it names the repository. A rule is one that names the
+        client (a user or a group), or, for everybody or whoever logged in, the upstream: its glob begins
+        with ``canonical``'s registry. ``repository`` is what the client calls it. What is asked for must be
+        allowed in the first place.
+        """
+        if self.unguarded or not self.may(principal, repository, action):
+            return False
+        if principal.grants is not None:
+            return True
+        registry = canonical.partition("/")[0]
+        return any(
+            action in rule.actions
+            and (
+                (self._meant(rule, principal, named=True) and rule.covers(repository))
+                or (self._meant(rule, principal) and rule.below(registry).covers(canonical))
+            )
+            for rule in self.rules
+        )
+
     def anonymous_may_something(self) -> bool:
         """Whether a client without credentials could ever be let through."""
         return self.unguarded or any(self._meant(rule, ANONYMOUS) for rule in self.rules)
 
-    def _meant(self, rule: Rule, principal: Principal) -> bool:
-        """Whether a rule is for somebody. What anonymous may do, everybody may."""
+    def _meant(self, rule: Rule, principal: Principal, *, named: bool = False) -> bool:
+        """Whether a rule is for somebody, or (``named``) names them. What anonymous may do, everybody may."""
         for subject in rule.subjects:
-            if subject == ANYONE:
+            if subject == ANYONE and not named:
                 return True
-            if not principal.name:
+            if not principal.name or subject == ANYONE:
                 continue
             if subject == LOGGED_IN:
+                if named:
+                    continue
                 return True
             if subject.startswith(GROUP_MARK):
                 group = subject.removeprefix(GROUP_MARK)

@@ -108,3 +108,23 @@ def test_containerd_and_podman(tmp_path: Path, comment: str) -> None:
         assert finding
         assert finding.verdict is expected
         assert bool(finding.mend) is bool(comment)
+
+
+def test_private_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert checks.check_private(settings(tmp_path)) is None
+    upstreams = {"ghcr.io": {"url": "https://ghcr.io", "username": "me", "password": "it"}}
+    found = checks.check_private(settings(tmp_path, upstreams=upstreams))
+    assert found is not None
+    assert "credentials that the upstream accepts" in found.state
+    auth = {"rules": [{"repositories": ["**"], "subjects": ["anonymous"]}]}
+    shared = {"shared": ["ghcr.io/org/**"]}
+    found = checks.check_private(settings(tmp_path, upstreams=upstreams, auth=auth, private=shared))
+    assert found is not None
+    assert "a rule names" in found.state
+    assert "ghcr.io/org/**" in found.state
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text("{}")
+    assert checks.check_private(settings(tmp_path)) is not None

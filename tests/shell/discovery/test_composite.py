@@ -209,3 +209,39 @@ async def test_known_from_plans_make_a_claim_wait(clock, nursery, news, digest):
     await got.until(lambda n: n.lease is LeaseState.GRANTED)
     assert trio.current_time() > start
     nursery.cancel_scope.cancel()
+
+
+async def test_nobody_hears_of_what_is_confined(clock, nursery, news, digest):
+    tracker, got, confined = Twin(), news(), {digest}
+    routes = make(tracker, "10.0.0.1:5001", "10.0.0.2:5001", confined=confined)
+    await nursery.start(routes.run)
+    start = trio.current_time()
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    planned = await got.until(lambda n: True)
+    assert planned == Planned((), LeaseState.GRANTED, 0, exclusive=False, size=5, route="origin")
+    assert trio.current_time() - start < 0.01
+    routes.announce(Holding(str(digest), 5, 1, False))
+    routes.announce(Holding(str(digest), 5, 1, True))
+    routes.unwant(digest)
+    assert [call[0] for call in tracker.calls] == ["unwant", "unwant"]
+    # That it is gone may be said: it may have been announced before.
+    routes.announce(Holding(str(digest), 0, 0, False))
+    assert tracker.calls[-1] == ("announce", Holding(str(digest), 0, 0, False))
+    confined.clear()
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    routes.announce(Holding(str(digest), 5, 1, True))
+    assert [call[0] for call in tracker.calls[3:]] == ["want", "announce"]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_want_of_what_was_confined_meanwhile_is_taken_back(clock, nursery, news, digest):
+    tracker, got, confined = Twin(), news(), set()
+    routes = make(tracker, "10.0.0.1:5001", confined=confined)
+    await nursery.start(routes.run)
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    confined.add(digest)
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    assert [call[0] for call in tracker.calls] == ["want", "unwant"]
+    planned = await got.until(lambda n: n.route == "origin")
+    assert planned.providers == ()
+    nursery.cancel_scope.cancel()

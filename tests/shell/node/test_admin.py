@@ -85,6 +85,7 @@ async def test_status() -> None:
         "hits": 1,
         "misses": 2,
         "stale_tags": 0,
+        "private_refused": 0,
     }
     assert found["swarms"] == [
         {"digest": str(D), "size": 10, "verified": 5, "peers": 2, "readers": 1, "origin": False}

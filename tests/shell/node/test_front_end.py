@@ -28,7 +28,10 @@ from p2p.net.message import Content, Request, Response
 from p2p.node.front_end import FrontEnd, FrontEndParts, check_front_end, open_front_end
 from p2p.origin import memory
 from p2p.registry.hosted import Hosted
+from p2p.registry.proof import Privacy
+from p2p.registry.visibility import Visibility
 from p2p.store.disk import DiskStore
+from p2p.transfer.confined import Unconfined
 from tests.support.push_rig import EMPTY, Bytes, StoreTransfer, descriptor
 from tests.support.registry_rig import CONFIG, UPSTREAMS, MemoryOrigin, MemoryOrigins, MemoryReferences
 from tests.support.store_rig import HASHER
@@ -63,6 +66,13 @@ async def front_end(state: Path, **more: Any) -> AsyncIterator[FrontEnd]:
             announce=lambda _: None,
             node="n1",
             rng=random.Random(1),
+            privacy=Privacy(
+                settings=settings.private,
+                visibility=Visibility(records=metadata, gate=origins.find, max_age=300.0),
+                proofs=Unconfined(),
+                gate=origins.find,
+            ),
+            taken=lambda _: None,
         )
         async with open_front_end(settings, parts) as made, trio.open_nursery() as running:
             await made.start(running)
@@ -155,6 +165,14 @@ async def test_who_may_do_what(tmp_path: Path) -> None:
             authorization=ALICE,
         )
         assert mount.status == 201
+
+
+async def test_rules_alone_make_a_read_only_registry(tmp_path: Path) -> None:
+    rule = RuleSettings(repositories=("team/open",), subjects=("anonymous",))
+    async with front_end(tmp_path, auth=AuthSettings(rules=(rule,))) as made:
+        assert (await ask(made, "POST", "/v2/team/open/blobs/uploads/")).status == 403
+        assert (await ask(made, "GET", "/v2/team/app/manifests/1")).status == 403
+        assert (await ask(made, "GET", "/v2/team/open/manifests/1")).status == 404
 
 
 def test_open_to_all_hosts_needs_a_decision() -> None:

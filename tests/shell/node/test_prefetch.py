@@ -10,9 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from p2p.config import PrivateSettings
 from p2p.core.oci.descriptor import Platform
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX
+from p2p.core.oci.reference import Repository
 from p2p.core.wire.tracker import Intent, IntentCancel, IntentProgress
 from p2p.errors import OriginUnreachableError, StoreFullError
 from p2p.node import prefetch
@@ -23,8 +25,8 @@ from tests.support.registry_rig import Rig
 class World:
     """A rig, its prefetcher, and what that reported and pinned."""
 
-    def __init__(self) -> None:
-        self.rig = Rig()
+    def __init__(self, private: PrivateSettings | None = None) -> None:
+        self.rig = Rig(private=private)
         self.pinned: list[Digest] = []
         self.told: list[IntentProgress] = []
         self.ended = trio.Event()
@@ -279,3 +281,21 @@ def test_this_hosts_platform_as_images_name_it(
 ) -> None:
     monkeypatch.setattr(prefetch.platform, "machine", lambda: machine)
     assert host_platform() == Platform("linux", architecture, variant)
+
+
+async def test_a_private_image_is_prefetched_and_known_as_such_before_it_is_asked_for() -> None:
+    world = World(PrivateSettings())
+    rig = world.rig
+    rig.origin.credentials = True
+    rig.origin.put_image("org/secret", "1", [b"one"])
+    rig.origin.put_image("org/open", "1", [b"two"])
+    rig.origin.readers["org/secret"] = {}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(world.prefetcher.run)
+        for name in ("secret", "open"):
+            assert (await world.pull(f"test/org/{name}:1", job=name)).state == "done"
+        nursery.cancel_scope.cancel()
+    assert [path for path, *_ in rig.origin.asked] == ["org/secret", "org/open"]
+    assert rig.visibility.is_private(Repository("test", "org/secret"))
+    assert not rig.visibility.is_private(Repository("test", "org/open"))
+    assert {repository for repository, *_ in rig.references.told} == {"test/org/open"}

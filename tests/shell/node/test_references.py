@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 DIGEST = Digest.of(b"manifest")
 
 
+async def is_secret(repository: Repository) -> bool:
+    return repository.path == "library/secret"
+
+
 class Asked:
     """Links whose other side answers this."""
 
@@ -31,20 +35,21 @@ class Asked:
 
 
 def references(metadata: MemoryMetadata, answer: FoundReference | None = None) -> PeerReferences:
-    return PeerReferences(metadata, StaticPeers((), own="n"), lambda: cast("Links", Asked(answer)))
+    return PeerReferences(metadata, StaticPeers((), own="n"), lambda: cast("Links", Asked(answer)), is_secret)
 
 
-async def test_what_was_seen_is_told_and_what_is_hosted_is_not() -> None:
+async def test_what_was_seen_is_told_and_what_is_hosted_or_private_is_not() -> None:
     metadata = MemoryMetadata()
     seen = datetime.now(UTC) - timedelta(seconds=60)
-    for registry in ("docker.io", HOSTED):
+    for registry, path in (("docker.io", "app"), (HOSTED, "app"), ("docker.io", "secret")):
         await metadata.put_tag(
-            Repository(registry, "library/app"), "1", TagRow(DIGEST, "application/x", 8, seen)
+            Repository(registry, f"library/{path}"), "1", TagRow(DIGEST, "application/x", 8, seen)
         )
     told = await references(metadata).answer(FindReference(7, "docker.io/library/app", "1"))
     assert (told.request, told.digest, told.size) == (7, str(DIGEST), 8)
     assert 60 <= told.age < 70
-    for name in (f"{HOSTED}/library/app", "docker.io/library/other", "not a name", ""):
+    secret = "docker.io/library/secret"
+    for name in (f"{HOSTED}/library/app", secret, "docker.io/library/other", "not a name", ""):
         assert (await references(metadata).answer(FindReference(8, name, "1"))).digest == ""
 
 

@@ -8,11 +8,15 @@ import pytest
 
 from p2p.config import HostingSettings
 from p2p.core.oci.digest import Digest
+from p2p.core.oci.reference import Repository
 from p2p.errors import OriginDeniedError, OriginUnreachableError
+from p2p.metadata.memory_hosting import MemoryHosting
+from p2p.transfer.confined import Confined
 from tests.support.push_rig import Push
 from tests.support.registry_rig import errors, header
 
 NAME = "ghcr.io/org/app"
+UPSTREAM = Repository("ghcr.io", "org/app")
 SETTINGS = HostingSettings(push_through=("ghcr.io/org/**",))
 
 
@@ -97,3 +101,27 @@ async def test_a_wrong_digest_never_reaches_the_upstream() -> None:
     data = json.dumps({"schemaVersion": 2}).encode()
     assert (await push("PUT", f"/v2/{NAME}/manifests/1", "", data)).status == 400
     assert not push.upstream.origin.requests
+
+
+async def test_what_goes_to_a_private_repository_is_confined_before_it_is_a_blob() -> None:
+    records = MemoryHosting()
+    private = {UPSTREAM}
+    confined = Confined(records, private=private.__contains__, held=lambda _: False, changed=lambda _: None)
+    push = Push(settings=SETTINGS, hosting=records, proofs=confined)
+    layer = Digest.of(b"layer")
+    push.upstream.origin.failure = OriginUnreachableError("ghcr.io", "no connection")
+    await push("POST", f"/v2/{NAME}/blobs/uploads/", f"digest={layer}", b"layer")
+    # The bytes are here, and the upstream has not taken them: nobody is given them on any account.
+    assert push.store.find(layer) is not None
+    assert layer in confined
+    assert not confined.reaches(UPSTREAM, layer)
+    push.upstream.origin.failure = None
+    manifest = await push.image("1", [b"layer"], name=NAME)
+    for digest in (layer, manifest):
+        assert digest in confined
+        assert confined.reaches(UPSTREAM, digest)
+    # A public repository that takes the same bytes makes them everybody's.
+    private.clear()
+    await push.blob(b"layer", "ghcr.io/org/open")
+    assert layer not in confined
+    assert manifest in confined

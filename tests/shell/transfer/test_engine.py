@@ -10,7 +10,9 @@ import trio
 import trio.testing
 
 from p2p.core.oci.digest import Digest
+from p2p.core.oci.reference import Repository
 from p2p.errors import (
+    LocalError,
     OriginError,
     OriginLimitedError,
     OriginNotFoundError,
@@ -22,8 +24,10 @@ from p2p.errors import (
     StoreError,
     StoreFullError,
 )
+from p2p.metadata.memory_private import MemoryPrivacy
 from p2p.origin.api import Kind
 from p2p.transfer.api import Wanted
+from p2p.transfer.confined import Confined
 from p2p.transfer.streams import PassingStream
 from tests.support.cluster import APP, Cluster, Node, cluster, read_range, read_start
 from tests.support.http_rig import until
@@ -31,6 +35,7 @@ from tests.support.liar import damaged, send_range
 from tests.support.store_rig import MIB, Blob, blob
 
 CONTENT = blob(3 * MIB + 77)
+SOMEWHERE = Repository("test", "somewhere")
 LONG = blob(9 * MIB + 5, seed=3)
 
 
@@ -577,3 +582,77 @@ async def test_absurd_sizes_of_a_manifest_are_no_crash() -> None:
             async with node.engine.open(wanted):
                 pass
         assert node.engine.swarms() == []
+
+
+# ── private content ────────────────────────────────────────────────────────────────────────────────
+
+
+def confined_by(records: MemoryPrivacy, private: bool = True) -> Confined:
+    return Confined(records, private=lambda _: private, held=lambda _: False, changed=lambda _: None)
+
+
+async def test_what_a_private_repository_brings_is_noted_first_and_proven_when_it_is_here() -> None:
+    records = MemoryPrivacy()
+    confined = confined_by(records)
+    async with cluster() as world:
+        world.origin.hold(CONTENT)
+        world.origin.gate_at = MIB
+        node = await world.node(confined=confined)
+        async with node.open(CONTENT) as stream:
+            assert await records.confined() == [(CONTENT.digest, APP, False)]
+            assert not confined.reaches(APP, CONTENT.digest)
+            account = node.engine.explain(CONTENT.digest)
+            assert account is not None
+            assert account.private
+            world.origin.gate.set()
+            assert await read_range(stream, 0, stream.size) == CONTENT.data
+        await node.settled()
+        assert await records.confined() == [(CONTENT.digest, APP, True)]
+        assert confined.reaches(APP, CONTENT.digest)
+
+
+async def test_a_public_repository_that_brings_what_was_confined_ends_that() -> None:
+    records = MemoryPrivacy()
+    await records.confine(SOMEWHERE, CONTENT.digest, proven=True)
+    confined = confined_by(records, private=False)
+    await confined.load()
+    async with cluster() as world:
+        world.origin.hold(CONTENT)
+        node = await world.node(confined=confined)
+        assert await node.read(CONTENT) == CONTENT.data
+        await node.settled()
+        assert CONTENT.digest not in confined
+
+
+async def test_a_download_of_which_the_origin_gave_nothing_proves_nothing() -> None:
+    records = MemoryPrivacy()
+    confined = confined_by(records)
+    async with cluster() as world:
+        node = await world.node(confined=confined)
+        # All of it is in a partial blob that another repository's download left.
+        partial = await node.store.open_partial(CONTENT.digest, CONTENT.size)
+        assert await partial.append(0, memoryview(CONTENT.data))
+        await partial.close()
+        await records.confine(SOMEWHERE, CONTENT.digest, proven=True)
+        await confined.load()
+        assert await node.read(CONTENT) == CONTENT.data
+        await node.settled()
+        assert world.origin.egress == 0
+        assert not confined.reaches(APP, CONTENT.digest)
+
+
+async def test_a_database_that_fails_stops_the_download_of_what_is_private() -> None:
+    class Broken(MemoryPrivacy):
+        async def confine(self, repository: Repository, digest: Digest, *, proven: bool) -> None:
+            raise LocalError("database", "is full")
+
+    async with cluster() as world:
+        world.origin.hold(CONTENT)
+        node = await world.node(confined=confined_by(Broken()))
+        for _ in range(2):
+            with pytest.raises(LocalError):
+                await node.read(CONTENT)
+            # Nor does reading ahead, which nobody waits for; and the node lives on.
+            node.engine.read_ahead((node.wanted(CONTENT),))
+            await trio.testing.wait_all_tasks_blocked()
+        assert world.origin.egress == 0

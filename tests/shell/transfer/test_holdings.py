@@ -84,3 +84,27 @@ async def test_an_evicted_blob_is_absent(store: MemoryStore) -> None:
     assert holdings.held(CONTENT.digest) is not None
     await store.remove(CONTENT.digest)
     assert holdings.held(CONTENT.digest) is None
+
+
+async def test_what_is_confined_is_not_there_for_peers_and_counted(store: MemoryStore) -> None:
+    confined = {CONTENT.digest}
+    holdings = Holdings(store, confined)
+    holdings.asked(CONTENT.digest)
+    assert holdings.withheld == 0  # there is nothing to withhold
+    partial = await store.open_partial(CONTENT.digest, CONTENT.size)
+    holdings.begin(partial)
+    assert holdings.withholds(CONTENT.digest)
+    assert holdings.growing(CONTENT.digest) is None
+    assert holdings.held(CONTENT.digest) is None
+    await partial.append(0, CONTENT.chunks(0, 3))
+    await partial.commit()
+    holdings.end(CONTENT.digest)
+    await partial.close()
+    assert holdings.held(CONTENT.digest) is None
+    holdings.asked(CONTENT.digest)
+    assert holdings.withheld == 1
+    confined.clear()
+    assert not holdings.withholds(CONTENT.digest)
+    assert holdings.held(CONTENT.digest) is not None
+    holdings.asked(CONTENT.digest)
+    assert holdings.withheld == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -36,6 +36,9 @@ from p2p.transfer.holdings import Holdings
 from p2p.transfer.link import ANSWERS, HAVES_A_MESSAGE, STATES_A_MESSAGE, SUBSCRIPTIONS, Link
 from tests.support.http_rig import until
 from tests.support.store_rig import HASHER, MIB, Blob, blob, put
+
+if TYPE_CHECKING:
+    from p2p.core.oci.digest import Digest
 
 CONTENT = blob(4 * MIB + 5)
 NAME = str(CONTENT.digest)
@@ -501,3 +504,21 @@ async def test_few_questions_are_looked_into_at_once() -> None:
         mine.gate.set()
         await until(lambda: len(answers) == ANSWERS + 50)
         assert {answer.request for answer in answers} == set(range(ANSWERS + 50))
+
+
+async def test_what_is_confined_is_absent_also_for_who_subscribed_before() -> None:
+    async with pair() as (left, right):
+        confined: set[Digest] = set()
+        right.holdings._confined = confined
+        await put(right.store, CONTENT)
+        left.subscribe()
+        assert isinstance((await left.has(2))[0], PeerState)
+        confined.add(CONTENT.digest)
+        right.holdings.changed(CONTENT.digest)
+        assert await left.has(1) == [PeerAbsent("it")]
+        assert right.holdings.withheld == 1
+        other = blob(5, seed=8)
+        confined.add(other.digest)
+        left.subscribe(other, name="other")
+        assert await left.has(1) == [PeerAbsent("other")]
+        assert right.holdings.withheld == 1  # there is nothing of it

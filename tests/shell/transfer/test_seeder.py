@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -22,6 +22,11 @@ from p2p.transfer.seeder import Seeder
 from tests.support.cluster import open_files
 from tests.support.http_rig import Client, Rig, until
 from tests.support.store_rig import HASHER, MIB, blob, put
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from p2p.core.oci.digest import Digest
 
 CONTENT = blob(3 * MIB + 5)
 PATH = f"/p2p/v1/blobs/{CONTENT.digest}"
@@ -51,11 +56,11 @@ async def _find(message: Any) -> Any:
 
 
 @asynccontextmanager
-async def port(uploads: int = 64) -> AsyncIterator[Port]:
+async def port(uploads: int = 64, confined: Container[Digest] = ()) -> AsyncIterator[Port]:
     before = open_files()
     store = MemoryStore(StoreSettings(minimum_free=0), hasher=HASHER)
     await store.recover()
-    holdings, statistics = Holdings(store), TransferStatistics()
+    holdings, statistics = Holdings(store, confined), TransferStatistics()
     hello = PeerHello(PROTOCOL_VERSION, "a" * 32, "me", 1)
     links = Links(hello, holdings, Reputation(), met=lambda _: None, find=_find)
     seeder = Seeder(store, holdings, links, statistics, uploads)
@@ -218,3 +223,26 @@ async def test_a_blob_that_vanished_from_the_disk() -> None:
         await put(at.store, CONTENT)
         at.store.files.unlink(at.store._paths.blob(CONTENT.digest))
         assert (await at.get("Range: bytes=0-1")).status == 404
+
+
+async def test_what_is_confined_is_answered_like_what_is_not_here() -> None:
+    confined = {CONTENT.digest}
+    async with port(confined=confined) as peer:
+        absent = await peer.get()
+        assert peer.holdings.withheld == 0
+        partial = await peer.store.open_partial(CONTENT.digest, CONTENT.size)
+        peer.holdings.begin(partial)
+        await partial.append(0, CONTENT.chunks(0, 2))
+        growing = await peer.get("Range: bytes=0-99")
+        await partial.append(2, CONTENT.chunks(2, 2))
+        await partial.commit()
+        peer.holdings.end(CONTENT.digest)
+        await partial.close()
+        complete = await peer.get()
+        for answer in (growing, complete):
+            assert (answer.status, answer.body) == (404, absent.body)
+        assert absent.status == 404
+        assert peer.holdings.withheld == 2
+        assert peer.statistics.sent_peers == 0
+        confined.clear()
+        assert (await peer.get()).status == 200

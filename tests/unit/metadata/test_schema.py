@@ -13,6 +13,7 @@ def test_every_table_is_made_with_its_keys() -> None:
         assert sorted(seen.get_table_names()) == [
             "alembic_version",
             "blob",
+            "confined",
             "content_owner",
             "content_put",
             "gc_queue",

@@ -46,6 +46,7 @@ class Parts:
             sinks=lambda: {"hook": SinkStatistics(queued=1, delivered=2, failed=3, dropped=4)},
             lost=lambda: 9,
             scrub=lambda: ScrubStatistics(cycles=1, blobs=2, bytes=3, bad=4, failed=5),
+            confined=lambda: 8,
             servers=lambda: {"registry": ServerStatistics(4, 3, 20, 1, 30)},
         )
         self.metrics = Metrics(readings, node="ab12", version="1.2.3")
@@ -73,8 +74,13 @@ def test_a_scrape() -> None:
     parts.requests.sent = 40
     parts.requests.hits = 6
     parts.requests.misses = 2
+    parts.requests.private_refused = 11
+    parts.transfer.withheld = 12
     found = parts.scrape()
     expected = {
+        ("remora_private_refused_total", ()): 11,
+        ("remora_private_withheld_total", ()): 12,
+        ("remora_private_digests", ()): 8,
         ("remora_build_info", (("node", "ab12"), ("version", "1.2.3"))): 1,
         ("remora_received_bytes_total", (("source", "peers"),)): 10,
         ("remora_received_bytes_total", (("source", "origin"),)): 20,

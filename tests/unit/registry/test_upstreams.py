@@ -52,6 +52,7 @@ def test_choice(name: str, namespace: str | None, registry: str, path: str) -> N
     choice = upstreams().choose(name, namespace)
     assert choice.repository == Repository(registry, path)
     assert (choice.name, choice.namespace, choice.hosted) == (name, namespace, False)
+    assert choice.prefixed is (namespace is None and name != path and not path.endswith(f"/{name}"))
 
 
 @pytest.mark.parametrize(

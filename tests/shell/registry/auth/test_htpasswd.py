@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
@@ -17,10 +16,8 @@ from p2p.registry.auth.api import ANONYMOUS, Principal
 from p2p.registry.auth.htpasswd import (
     CACHE_SECONDS,
     CACHED,
-    MAX_CREDENTIALS,
     HtpasswdAuthenticator,
     check_password,
-    parse_basic,
     parse_htpasswd,
 )
 from tests.support.auth_rig import basic
@@ -98,29 +95,6 @@ def test_the_decoy_costs_as_much_as_the_costliest() -> None:
     assert passwords.decoy.startswith(b"$2b$06$")
     assert not check_password(b"", passwords.decoy)
     assert not check_password(b"x", passwords.decoy)
-
-
-@pytest.mark.parametrize(
-    ("header", "credentials"),
-    [
-        (basic("a", "b"), ("a", b"b")),
-        ("basic " + base64.b64encode(b"a:b").decode(), ("a", b"b")),
-        (basic("a", "b:c"), ("a", b"b:c")),
-        (basic("é", "ü"), ("é", "ü".encode())),
-        ("Basic " + base64.b64encode(b"a:\xff").decode(), ("a", b"\xff")),
-        ("Basic " + base64.b64encode(b"\xff:a").decode(), None),
-        ("Basic " + base64.b64encode(b"no colon").decode(), None),
-        ("Basic ***", None),
-        ("Basic YTpi\x80", None),
-        ("Basic YTp", None),
-        ("Basic", None),
-        ("", None),
-        ("Bearer YTpi", None),
-        (basic("a", "x" * MAX_CREDENTIALS), None),
-    ],
-)
-def test_headers(header: str, credentials: tuple[str, bytes] | None) -> None:
-    assert parse_basic(header) == credentials
 
 
 def test_long_passwords_are_cut_as_htpasswd_cuts_them() -> None:

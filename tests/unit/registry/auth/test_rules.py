@@ -100,6 +100,33 @@ def test_without_rules_only_grants_count() -> None:
     assert not none.anonymous_may_something()
 
 
+def test_a_word_about_private_content_names_the_client_or_the_upstream() -> None:
+    here, there = "ghcr.io/org/app", "ghcr.io/org/app"
+    alice, bob = Principal("alice"), Principal("bob", groups=frozenset({"team"}))
+
+    def proven(of: AccessRules, who: Principal, action: Action = Action.PULL) -> bool:
+        return of.proves(who, here, there, action)
+
+    assert proven(rules(("**", "alice", "pull")), alice)
+    assert proven(rules(("**", "@team", "pull")), bob)
+    assert not proven(rules(("**", "@team", "pull")), alice)
+    for everybody in ("anonymous", "authenticated"):
+        for glob in ("**", "**/app", "*/org/app", "ghcr.*/org/**"):
+            assert not proven(rules((glob, everybody, "pull")), alice)
+        for glob in ("ghcr.io/org/app", "ghcr.io/**", "ghcr.io/*/*"):
+            assert proven(rules((glob, everybody, "pull")), alice)
+    assert proven(rules(("ghcr.io/**", "anonymous", "pull")), ANONYMOUS)
+    assert not proven(rules(("ghcr.io/**", "authenticated", "pull")), ANONYMOUS)
+    assert not proven(rules(("**", "alice", "pull")), alice, Action.PUSH)
+    # No rules at all are a door left open, and no word about anything.
+    assert not proven(AccessRules(unguarded=True), alice)
+    grants = (Grant(here, frozenset({Action.PULL})),)
+    none = AccessRules.from_settings(AuthSettings(jwks="keys.json"))
+    assert proven(none, Principal(grants=grants))
+    assert not proven(none, Principal(grants=grants), Action.PUSH)
+    assert not proven(rules(("team/**", "alice", "pull")), Principal("alice", grants=grants))
+
+
 def test_the_catalog_needs_all() -> None:
     assert rules(("**", "alice", "pull")).may(Principal("alice"), CATALOG, Action.PULL)
     assert not rules(("**/* * */**", "alice", "*")).may(Principal("alice"), CATALOG, Action.PULL)
