@@ -31,6 +31,8 @@ class Origins:
         self._environment = environment
         self._made: dict[str, RegistryOrigin] = {}
         self._names: dict[str, str] = {}
+        self._credentials = {name: CredentialSource(one, environment) for name, one in upstreams.items()}
+        """For the questions below; an upstream that is made looks for itself."""
         for name, settings in upstreams.items():
             for known in (name, *settings.aliases):
                 other = self._names.setdefault(known.lower(), name)
@@ -65,14 +67,11 @@ class Origins:
         canonical = self._names.get(name.lower())
         if canonical is None:
             return False
-        found = await CredentialSource(self._upstreams[canonical], self._environment).get()
-        return found.credential is not None
+        return (await self._credentials[canonical].get()).credential is not None
 
     def may_hold_credentials(self) -> bool:
         """Whether there may be credentials for any of them, as far as can be told without asking helpers."""
-        return any(
-            CredentialSource(settings, self._environment).likely() for settings in self._upstreams.values()
-        )
+        return any(source.likely() for source in self._credentials.values())
 
     def __iter__(self) -> Iterator[str]:
         """The canonical names."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from p2p.errors import OriginNotFoundError
 from p2p.metadata.private import OWN_SUFFIX, VisibilityRow
 from p2p.origin.readable import Readable
 from p2p.registry.flights import Flights
@@ -83,7 +84,12 @@ class Visibility:
         if repository.registry.endswith(OWN_SUFFIX) or repository in self._known:
             return self.is_private(repository)
         row = await self._records.visibility(repository)
-        return await self._gate(repository.registry).holds_credentials() if row is None else row.private
+        if row is not None:
+            return row.private
+        try:
+            return await self._gate(repository.registry).holds_credentials()
+        except OriginNotFoundError:
+            return True  # the upstream is configured no more
 
     async def learn(self, repository: Repository, wanted: Wanted | None = None) -> bool:
         """Tell whether a repository is private, finding it out if need be. Raises LocalError.

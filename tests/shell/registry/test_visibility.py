@@ -8,6 +8,7 @@ import structlog.testing
 import trio
 
 from p2p.core.oci.reference import Repository
+from p2p.errors import OriginNotFoundError
 from p2p.metadata.hosting import HOSTED
 from p2p.metadata.memory_private import MemoryPrivacy
 from p2p.metadata.private import VisibilityRow
@@ -203,6 +204,14 @@ async def test_kept_asks_no_upstream() -> None:
     world.origin.credentials = True
     assert not await world.learn(OPEN)
     assert not await world.visibility.kept(OPEN)
+
+
+async def test_of_an_upstream_that_is_gone_nothing_is_told() -> None:
+    def gone(name: str) -> MemoryOrigin:
+        raise OriginNotFoundError(name, "no such upstream is configured")
+
+    visibility = Visibility(records=MemoryPrivacy(), gate=gone, max_age=AGE)
+    assert await visibility.kept(OPEN)
 
 
 async def test_this_nodes_own_are_never_private() -> None:
