@@ -44,6 +44,9 @@ def problem(message: wire.ToTracker) -> str:
                 return "a reference that can't be: digest, size or age"
             if not _short(message.repository, message.reference, message.media_type):
                 return f"a name longer than {TEXT} characters"
+        case wire.AskReference() | wire.ReferenceUnseen():
+            if not _short(message.repository, message.reference):
+                return f"a name longer than {TEXT} characters"
         case wire.IntentProgress():
             if message.state not in REPORTED or message.total < 0 or len(message.sources) > 8:
                 return "progress of an intent that can't be: state, total or sources"

@@ -93,6 +93,7 @@ class Tracker:
             case Tick():
                 self.table.expire(now)
                 self._out += self.jobs.tick(now)
+                self._out += self.references.tick(now)
             case _:
                 assert_never(event)
         for digest in self.leases.overdue(now):
@@ -108,7 +109,7 @@ class Tracker:
 
     def next_deadline(self) -> float | None:
         """When ``Tick`` is due, if nothing else happens before."""
-        parts = (self._planner, self.leases, self.jobs, self.table)
+        parts = (self._planner, self.leases, self.jobs, self.references, self.table)
         return min((at for part in parts if (at := part.next_deadline()) is not None), default=None)
 
     # ── connections ────────────────────────────────────────────────────────────────────────────────
@@ -150,6 +151,7 @@ class Tracker:
         if conn not in self._conns:
             return
         node = self._conns.pop(conn)
+        self._out += self.references.leave(conn, now)
         if node is None:
             self.jobs.conn_left(conn)
             return
@@ -186,8 +188,8 @@ class Tracker:
                 self._out += self.jobs.cancel(conn, job, now)
             case wire.ListNodes():
                 self._send(conn, self.node_table(now))
-            case wire.AskReference():
-                self._send(conn, self.references.answer(message, now))
+            case wire.AskReference(fresh=False):
+                self._out += self.references.ask(conn, message, now)
             case _:
                 self._refuse(conn, f"a command does not send {type(message).__name__}", now)
 
@@ -214,9 +216,11 @@ class Tracker:
             case wire.LeaseRelease(digest=digest, epoch=epoch, done=done):
                 self._release(node, digest, epoch, done=done, now=now)
             case wire.ReferenceSeen():
-                self.references.see(message, now)
+                self._out += self.references.see(conn, message, now)
+            case wire.ReferenceUnseen(repository=repository, reference=reference):
+                self._out += self.references.unseen(conn, repository, reference, now)
             case wire.AskReference():
-                self._send(conn, self.references.answer(message, now))
+                self._out += self.references.ask(conn, message, now)
             case wire.IntentProgress():
                 self._out += self.jobs.progress(node, message, now)
             case wire.ListNodes():

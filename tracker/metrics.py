@@ -53,6 +53,15 @@ class _HubCollector(Collector):
             yield GaugeMetricFamily(f"remora_tracker_{name}", text, value=value)
         for name, value in asdict(machine.counters).items():
             yield CounterMetricFamily(f"remora_tracker_{name}", _HELP[name], value=value)
+        for name, text, value in (
+            ("tags_leased", "Nodes let to an origin for a tag", machine.references.leased),
+            (
+                "tags_shared",
+                "Answers of origins for tags that other nodes were told",
+                machine.references.shared,
+            ),
+        ):
+            yield CounterMetricFamily(f"remora_tracker_{name}", text, value=value)
         yield CounterMetricFamily(
             "remora_tracker_holdings_dropped", "Holdings above a node's cap", value=table.dropped
         )

@@ -75,10 +75,23 @@ class Leases(Protocol):
 
 
 class References(Protocol):
-    """What other nodes know of tags, for when the origin can't be asked."""
+    """What other nodes know of tags: so that one asks the origin for all, and for when it can't be asked."""
+
+    async def ask_first(self, repository: str, reference: str, max_age: float) -> KnownReference | None:
+        """Ask, before the origin is asked, whether another node has its answer, or gets it now.
+
+        One of less than ``max_age`` seconds ago will do, or to a request that began after this call. None:
+        this node is to ask the origin, and to say ``seen`` or ``unseen`` then. Takes a fraction of a second
+        where nobody answers, and about two where another node asks.
+        """
+        ...
 
     def seen(self, repository: str, reference: str, known: KnownReference) -> None:
         """Tell the others that the origin confirmed a tag."""
+        ...
+
+    def unseen(self, repository: str, reference: str) -> None:
+        """Tell the others that it did not, whatever the reason."""
         ...
 
     async def find_reference(self, repository: str, reference: str) -> KnownReference | None:

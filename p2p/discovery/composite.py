@@ -151,6 +151,17 @@ class Routes:
         if self._tracker is not None:
             self._tracker.seen(repository, reference, known)
 
+    def unseen(self, repository: str, reference: str) -> None:
+        """Tell the tracker."""
+        if self._tracker is not None:
+            self._tracker.unseen(repository, reference)
+
+    async def ask_first(self, repository: str, reference: str, max_age: float) -> KnownReference | None:
+        """Ask the tracker; without one each node asks the origin."""
+        if self._tracker is None or not self._tracker.available:
+            return None
+        return await self._tracker.ask_first(repository, reference, max_age)
+
     async def find_reference(self, repository: str, reference: str) -> KnownReference | None:
         """Ask the tracker, then, where it knows nothing, the peers."""
         known: KnownReference | None = None

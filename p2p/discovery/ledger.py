@@ -18,6 +18,7 @@ from p2p.core.wire.tracker import (
     LeaseProgress,
     LeaseRelease,
     ReferenceSeen,
+    ReferenceUnseen,
     ToTracker,
     Unwant,
     Want,
@@ -73,7 +74,7 @@ class Ledger:
         self._wants_due: dict[str, None] = {}
         self._unwanted: dict[str, bool] = {}
         self._released: dict[tuple[str, int], bool] = {}
-        self._asks: list[AskReference] = []
+        self._asks: list[AskReference | ReferenceUnseen] = []
         self._seen: OrderedDict[tuple[str, str], tuple[ReferenceSeen, float]] = OrderedDict()
         self._reports: OrderedDict[tuple[str, str], IntentProgress] = OrderedDict()
         self._reports_due: dict[tuple[str, str], None] = {}
@@ -158,6 +159,10 @@ class Ledger:
         self._seen.move_to_end(key)
         if len(self._seen) > KEEP:
             self._seen.popitem(last=False)
+
+    def unseen(self, unseen: ReferenceUnseen) -> None:
+        """Tell that the origin did not confirm a tag; forgotten when the connection ends."""
+        self._asks.append(unseen)
 
     def ask(self, ask: AskReference) -> None:
         """Ask for a tag; forgotten when the connection ends."""

@@ -9,28 +9,26 @@ import structlog
 import trio
 import trio_websocket
 
-from p2p.core.oci.digest import Digest
-from p2p.core.oci.error import RegistryError
 from p2p.core.swarm import events as ev
 from p2p.core.wire import tracker as wire
 from p2p.core.wire.codec import FROM_TRACKER, WireError, encode
 from p2p.core.wire.common import PROTOCOL_VERSION
-from p2p.discovery.api import KnownReference
 from p2p.discovery.channel import CONNECT_TIMEOUT, open_channel, parse_url
 from p2p.discovery.ledger import Ledger
+from p2p.discovery.questions import Questions
 from p2p.errors import TrackerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from p2p.core.oci.digest import Digest
     from p2p.core.wire.common import Holding
-    from p2p.discovery.api import Sink
+    from p2p.discovery.api import KnownReference, Sink
 
 SEND_TIMEOUT = 10.0
 PING_EVERY = 5.0
 PING_TIMEOUT = 10.0
-ANSWER_TIMEOUT = 1.0
 FIRST_RETRY, LAST_RETRY = 0.1, 2.0
 REFUSED_RETRY = 10.0
 """A tracker that refused us is not asked every other second: somebody must mend something first."""
@@ -67,12 +65,6 @@ class RefusedError(TrackerError):
     """The tracker would not go on with this node, and said why."""
 
 
-@dataclass(slots=True)
-class _Ask:
-    answered: trio.Event
-    answer: wire.ReferenceAnswer | None = None
-
-
 class TrackerClient:
     """Discovery, leases and tags through a tracker. One per node; all calls are from the trio loop.
 
@@ -106,8 +98,7 @@ class TrackerClient:
         self._ledger = Ledger()
         self._sinks: dict[str, Sink] = {}
         self._plans: dict[str, ev.Planned] = {}
-        self._asks: dict[int, _Ask] = {}
-        self._requests = 0
+        self._questions = Questions(self._question)
         self._failures = 0
         self._available = False
         self._wake = trio.Event()
@@ -184,28 +175,22 @@ class TrackerClient:
         self._ledger.seen(seen, trio.current_time())
         self._wake.set()
 
+    def unseen(self, repository: str, reference: str) -> None:
+        """Tell that the origin did not confirm a tag."""
+        self._ledger.unseen(wire.ReferenceUnseen(repository, reference))
+        self._wake.set()
+
+    async def ask_first(self, repository: str, reference: str, max_age: float) -> KnownReference | None:
+        """Ask who asks the origin; None where it is this node's to ask, or the tracker is away or silent."""
+        return await self._questions.ask_first(repository, reference, max_age) if self._available else None
+
     async def find_reference(self, repository: str, reference: str) -> KnownReference | None:
         """Ask for a tag; None where the tracker knows nothing, is away, or is silent for a second."""
-        if not self._available:
-            return None
-        self._requests += 1
-        request = self._requests
-        ask = self._asks[request] = _Ask(trio.Event())
-        self._ledger.ask(wire.AskReference(request, repository, reference))
+        return await self._questions.find(repository, reference) if self._available else None
+
+    def _question(self, ask: wire.AskReference) -> None:
+        self._ledger.ask(ask)
         self._wake.set()
-        try:
-            with trio.move_on_after(ANSWER_TIMEOUT):
-                await ask.answered.wait()
-        finally:
-            self._asks.pop(request, None)
-        found = ask.answer
-        if found is None or not found.digest:
-            return None
-        try:
-            digest = Digest.parse(found.digest)
-        except RegistryError:
-            return None
-        return KnownReference(digest, found.media_type, found.size, found.age)
 
     # ── the connection ─────────────────────────────────────────────────────────────────────────────
 
@@ -292,8 +277,7 @@ class TrackerClient:
         self._available = False
         self._plans.clear()
         self._ledger.disconnect()
-        for ask in self._asks.values():
-            ask.answered.set()
+        self._questions.gone()
 
     def _read(self, data: str | bytes) -> wire.FromTracker:
         try:
@@ -350,10 +334,8 @@ class TrackerClient:
                     sink(ev.LeaseLost(epoch))
                 elif self.on_lost is not None:
                     self.on_lost(digest, epoch)
-            case wire.ReferenceAnswer(request=request):
-                if (ask := self._asks.get(request)) is not None:
-                    ask.answer = message
-                    ask.answered.set()
+            case wire.ReferenceAnswer():
+                self._questions.answered(message)
             case wire.Intent() | wire.IntentCancel():
                 if self.on_intent is not None:
                     self.on_intent(message)

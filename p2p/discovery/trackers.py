@@ -190,6 +190,16 @@ class Trackers:
         for place in self._standing.charge(_tag(repository, reference)):
             self._clients[place].seen(repository, reference, known)
 
+    def unseen(self, repository: str, reference: str) -> None:
+        """Tell the tag's trackers that the origin did not confirm it."""
+        for place in self._standing.charge(_tag(repository, reference)):
+            self._clients[place].unseen(repository, reference)
+
+    async def ask_first(self, repository: str, reference: str, max_age: float) -> KnownReference | None:
+        """Ask the tag's first tracker that is there whether the origin need be asked."""
+        place = self._standing.leader(_tag(repository, reference))
+        return None if place is None else await self._clients[place].ask_first(repository, reference, max_age)
+
     async def find_reference(self, repository: str, reference: str) -> KnownReference | None:
         """Ask the tag's trackers, all that are there at once; the youngest of their answers."""
         places = self._standing.charge(_tag(repository, reference))

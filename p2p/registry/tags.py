@@ -40,10 +40,11 @@ class Resolved:
 class TagResolver:
     """The policy of ``TagSettings``.
 
-    A tag confirmed within ``max_age`` is fresh. Otherwise one HEAD is sent to the origin, shared by all
-    who ask for the same tag meanwhile. Only when the origin can't answer (no connection, 5xx, 429) is
-    a stale tag given: this node's own, else the cluster's. A refusal or a 404 is the answer, always. Of
-    ``private`` repositories the cluster hears nothing, and is asked for nothing.
+    A tag confirmed within ``max_age`` is fresh, whichever node of the cluster the origin confirmed it to.
+    Otherwise one HEAD is sent to the origin, by one node, shared by all who ask for the same tag meanwhile.
+    Only when the origin can't answer (no connection, 5xx, 429) is a stale tag given: this node's own, else
+    the cluster's. A refusal or a 404 is the answer, always. Of ``private`` repositories the cluster hears
+    nothing, and is asked for nothing.
     """
 
     def __init__(
@@ -78,17 +79,30 @@ class TagResolver:
         return await self._flights.ask((repository, tag), lambda: self._ask(repository, tag))
 
     async def _ask(self, repository: Repository, tag: str) -> Resolved:
+        policy = self._policies.of(repository)
+        shared = policy.from_peers and not self._private(repository)
+        if shared:
+            known = await self._references.ask_first(str(repository), tag, policy.max_age)
+            if known is not None:
+                target = described(known)
+                await self._keep(repository, tag, target, age=known.age)
+                return Resolved(target)
         try:
             target = await self._origins.find(repository.registry).head(repository.path, tag)
-        except OriginError as error:
-            if not unavailable(error):
+        except BaseException as error:
+            if shared:
+                # Others may wait for the answer; also where this question is given up.
+                self._references.unseen(str(repository), tag)
+            if not isinstance(error, OriginError) or not unavailable(error):
                 raise
             return Resolved(await self._stale(repository, tag, error), stale=True)
-        await self._keep(repository, tag, target, age=0.0)
         if not self._private(repository):
             self._references.seen(
                 str(repository), tag, KnownReference(target.digest, target.media_type, target.size, age=0.0)
             )
+        elif shared:
+            self._references.unseen(str(repository), tag)  # as it turns out, it is nobody else's business
+        await self._keep(repository, tag, target, age=0.0)
         return Resolved(target)
 
     async def _stale(self, repository: Repository, tag: str, error: OriginError) -> Descriptor:

@@ -144,3 +144,29 @@ async def test_its_state_is_told(plane: Any) -> None:
                 await trio.testing.wait_all_tasks_blocked(0.01)
         assert a.held(DIGESTS[0]) == 0
         assert await a.find_reference("hub/app", "1") is None
+
+
+async def test_one_asks_the_origin_for_a_tag_and_the_rest_are_told(plane: Any) -> None:
+    async with plane() as start:
+        nodes = [await start(name) for name in ("a", "b", "c")]
+        for number in range(4):
+            tag, known = str(number), KnownReference(DIGESTS[number], "application/x", 7, 0.0)
+            heads: list[str] = []
+            found: list[Digest] = []
+
+            async def resolve(node: Any, name: str, tag: str = tag, known: KnownReference = known) -> None:
+                fresh = await node.ask_first("hub/app", tag, 60.0)
+                if fresh is None:
+                    heads.append(name)  # noqa: B023  # of this round
+                    node.seen("hub/app", tag, known)
+                    fresh = known
+                found.append(fresh.digest)  # noqa: B023
+
+            async with trio.open_nursery() as nursery:
+                for node, name in zip(nodes, "abc", strict=True):
+                    nursery.start_soon(resolve, node, name)
+            assert found == [DIGESTS[number]] * 3
+            assert len(heads) == 1
+        assert await nodes[0].ask_first("hub/app", "gone", 60.0) is None
+        nodes[0].unseen("hub/app", "gone")
+        assert await nodes[1].ask_first("hub/app", "gone", 60.0) is None

@@ -305,11 +305,23 @@ class MemoryReferences:
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], KnownReference] = {}
+        self.fresh: dict[tuple[str, str], KnownReference] = {}
+        """What another node was told by the origin just now."""
         self.told: list[tuple[str, str, KnownReference]] = []
+        self.failed: list[tuple[str, str]] = []
+        self.turns: list[tuple[str, str, float]] = []
         self.asked = 0
 
     def seen(self, repository: str, reference: str, known: KnownReference) -> None:
         self.told.append((repository, reference, known))
+
+    def unseen(self, repository: str, reference: str) -> None:
+        self.failed.append((repository, reference))
+
+    async def ask_first(self, repository: str, reference: str, max_age: float) -> KnownReference | None:
+        self.turns.append((repository, reference, max_age))
+        await trio.lowlevel.checkpoint()
+        return self.fresh.get((repository, reference))
 
     async def find_reference(self, repository: str, reference: str) -> KnownReference | None:
         self.asked += 1

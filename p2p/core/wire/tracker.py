@@ -93,12 +93,25 @@ class ReferenceSeen(Struct, frozen=True, array_like=True, tag="seen"):
     age: float
 
 
+class ReferenceUnseen(Struct, frozen=True, array_like=True, tag="unseen"):
+    """The origin, which this node was let to, did not confirm the tag: it can't be told from here why."""
+
+    repository: str
+    reference: str
+
+
 class AskReference(Struct, frozen=True, array_like=True, tag="ask"):
-    """Ask for the youngest ``ReferenceSeen`` of a tag."""
+    """Ask for the youngest ``ReferenceSeen`` of a tag.
+
+    ``fresh``: one that is younger than ``max_age`` seconds, or that the origin is asked for after this; the
+    node is ready to ask the origin itself.
+    """
 
     request: int
     repository: str
     reference: str
+    fresh: bool = False
+    max_age: float = 0.0
 
 
 class PrefetchAsk(Struct, frozen=True, array_like=True, tag="prefetch"):
@@ -143,6 +156,7 @@ ToTracker = (
     | LeaseProgress
     | LeaseRelease
     | ReferenceSeen
+    | ReferenceUnseen
     | AskReference
     | PrefetchAsk
     | PrefetchCancel
@@ -192,13 +206,18 @@ class LeaseLost(Struct, frozen=True, array_like=True, tag="lost"):
 
 
 class ReferenceAnswer(Struct, frozen=True, array_like=True, tag="answer"):
-    """The answer to ``AskReference``; ``digest`` empty where unknown."""
+    """The answer to ``AskReference``; ``digest`` empty where unknown.
+
+    ``lease``: ``granted`` (ask the origin, then say ``seen`` or ``unseen``), ``held`` (another node does, and
+    the answer follows), or empty: this is the answer.
+    """
 
     request: int
     digest: str = ""
     media_type: str = ""
     size: int = 0
     age: float = 0.0
+    lease: str = ""
 
 
 class Intent(Struct, frozen=True, array_like=True, tag="intent"):

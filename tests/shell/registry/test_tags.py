@@ -202,3 +202,64 @@ async def test_a_rule_for_some_repositories() -> None:
     for _ in range(3):
         assert await setup.resolve() == (setup.digest, False)
     assert setup.origin.calls["head"] == 1
+
+
+async def test_what_another_node_was_just_told_is_not_asked_again() -> None:
+    setup = Setup(TagSettings(max_age=30.0))
+    digest = Digest.of(b"what another node was told")
+    setup.references.fresh["test/app", "1"] = KnownReference(digest, OCI_MANIFEST, 21, 4.0)
+    assert await setup.resolve() == (digest, False)
+    assert setup.origin.calls["head"] == 0
+    assert setup.references.turns == [("test/app", "1", 30.0)]
+    assert setup.references.told == []
+    setup.references.fresh.clear()
+    setup.later(25.0)
+    assert await setup.resolve() == (digest, False)
+    setup.later(2.0)
+    assert await setup.resolve() == (setup.digest, False), "its age counts from the origin's word"
+    assert setup.origin.calls["head"] == 1
+    assert len(setup.references.told) == 1
+
+
+@pytest.mark.parametrize("error", [*UNAVAILABLE, *ANSWERS])
+async def test_those_who_wait_hear_of_a_failure(error: OriginError) -> None:
+    setup = Setup(TagSettings())
+    setup.origin.error = error
+    with pytest.raises(OriginError):
+        await setup.resolve()
+    assert setup.references.failed == [("test/app", "1")]
+
+
+async def test_those_who_wait_hear_of_a_question_given_up() -> None:
+    setup = Setup(TagSettings())
+    setup.origin.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(setup.resolve)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert setup.references.failed == [("test/app", "1")]
+
+
+async def test_a_policy_of_no_peers_asks_no_peer() -> None:
+    setup = Setup(TagSettings(from_peers=False))
+    assert await setup.resolve() == (setup.digest, False)
+    assert setup.references.turns == []
+
+
+async def test_what_turns_out_to_be_private_is_told_to_nobody() -> None:
+    setup = Setup(TagSettings())
+    private = False
+
+    async def learn(self_path: str, reference: str) -> object:
+        nonlocal private
+        found = await type(setup.origin).head(setup.origin, self_path, reference)
+        private = True
+        return found
+
+    setup.resolver._private = lambda _: private  # learned with the first answer
+    setup.origin.head = learn  # type: ignore[method-assign]
+    assert await setup.resolve() == (setup.digest, False)
+    assert setup.references.told == []
+    assert setup.references.failed == [("test/app", "1")], "nobody waits for it"
+    assert await setup.resolve() == (setup.digest, False)
+    assert len(setup.references.turns) == 1
