@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NAME = "team/app"
 FRONT_ENDS = int(os.environ.get("REMORA_FRONT_ENDS", "10"))
-CRASHES = int(os.environ.get("REMORA_CRASHES", "4"))
+CRASHES = int(os.environ.get("REMORA_CRASHES", "3"))
 SEED = int(os.environ.get("REMORA_CRASH_SEED", "1"))
 IMAGES = 40
 """Acknowledged pushes after which it is over."""
