@@ -45,6 +45,10 @@ STREAM: Final = 1 << 20
 # A reader's client waits for its first byte: two tries must end before registry.first_byte_timeout does.
 READ_SECONDS: Final = 8
 WRITE_SECONDS: Final = 60
+AGAIN_SECONDS: Final = 5.0
+"""After all tries of a request failed: to be told to the client, and not to be tried again before."""
+BROKEN_SECONDS: Final = 1.0
+"""After a stream broke: it goes on where it stopped."""
 _WHOLE: Final = timedelta(hours=6)
 _OPTIONS: Final = ("endpoint", "region", "virtual_hosted", "unsigned_payload", "ca_file")
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
@@ -111,7 +115,7 @@ class S3Content:
             offset=offset,
             stop=end,
             limiter=self._threads,
-            mapped=lambda error: self._mapped(key, error),
+            mapped=lambda error: self._mapped(key, error, again=BROKEN_SECONDS),
         )
 
     async def remove(self, key: str) -> None:
@@ -159,7 +163,7 @@ class S3Content:
                     return found
         return found
 
-    def _mapped(self, key: str, error: Exception) -> ContentError:
+    def _mapped(self, key: str, error: Exception, *, again: float = AGAIN_SECONDS) -> ContentError:
         if isinstance(error, ContentError):
             return error
         code, status = _said(_CODE, error), _said(_STATUS, error)
@@ -181,7 +185,7 @@ class S3Content:
             self.name,
             f"{key}: {cause}",
             "Check that the server at the endpoint runs and is reached",
-            retry_after=2.0,
+            retry_after=again,
         )
 
 

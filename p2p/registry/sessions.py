@@ -7,7 +7,7 @@ idle one is closed after a while, and goes on from disk.
 from __future__ import annotations
 
 import uuid
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from p2p.core.oci.error import RegistryError
-from p2p.errors import RemoraError
+from p2p.errors import RemoraError, StoreError
 from p2p.metadata.hosting import UploadRow
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Sessions:
         self._now = now
         self._live: dict[str, _Live] = {}
         self._in_use: set[str] = set()
+        self._rowless: set[str] = set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Forget what nobody will go on with; close what is idle; close all at the end."""
@@ -165,7 +166,25 @@ class Sessions:
             dropped += idle
             if idle < len(rows):
                 break
-        return dropped
+        return dropped + await self._forget_rowless()
+
+    async def _forget_rowless(self) -> int:
+        """Drop what is here of sessions that another front end of the database has expired; gives how many.
+
+        Seen without a row twice, a while apart: one that is just being begun has none yet.
+        """
+        rowless = set()
+        for session in self._uploads.sessions():
+            if session not in self._in_use and await self._records.upload(session) is None:
+                rowless.add(session)
+        again = sorted(rowless & self._rowless)
+        self._rowless = rowless.difference(again)
+        for session in again:
+            # A manifest on its way has no row at any time, and is somebody's.
+            if session not in self._in_use:
+                with suppress(StoreError), self._using(session):
+                    await self.drop(session)
+        return len(again)
 
     async def _expired(self, session: str) -> bool:
         if session in self._in_use:

@@ -17,6 +17,7 @@ from p2p.errors import LocalError
 from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.registry.sessions import OPEN, Sessions
 from p2p.store.disk import DiskStore
+from p2p.store.memory import MemoryStore
 from tests.support.http_rig import until
 from tests.support.push_rig import APP
 from tests.support.store_rig import HASHER
@@ -120,6 +121,26 @@ async def test_expiry(desk: Desk) -> None:
     desk.now += timedelta(seconds=500)
     assert await sessions.expire() == 1
     assert not desk.store.uploads.sessions()
+    desk.store.close()
+
+
+async def test_what_another_front_end_has_expired_goes_here_too(desk: Desk) -> None:
+    sessions = await desk.open()
+    session = await sessions.begin(APP, "sha256")
+    assert await write(sessions, session, b"x") == 1
+    manifest = await desk.store.uploads.begin("manifest-1")
+    other = Sessions(
+        records=desk.records, uploads=MemoryStore(StoreSettings()).uploads, expiry=100.0, now=lambda: desk.now
+    )
+    desk.now += timedelta(seconds=101)
+    assert await other.expire() == 1
+    assert await sessions.expire() == 0  # one that is being begun has no row yet
+    assert session in desk.store.uploads.sessions()
+    await sessions.expire()
+    # What somebody has in hand stays.
+    assert desk.store.uploads.sessions() == ["manifest-1"]
+    await manifest.discard()
+    assert await sessions.expire() == 0
     desk.store.close()
 
 
