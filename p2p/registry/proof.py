@@ -46,7 +46,7 @@ REFUSED: Final = 10.0
 """Seconds that it is not asked again about those that it refused."""
 REMEMBERED: Final = 4096
 ASKING: Final = 8
-"""Questions about credentials under way at once."""
+"""Questions about credentials under way at once, by upstream."""
 
 _READ: Final = ("GET", "HEAD")
 _UNKNOWN: Final[Mapping[type[Route], str]] = {BlobRoute: "BLOB_UNKNOWN", ManifestRoute: "MANIFEST_UNKNOWN"}
@@ -80,7 +80,7 @@ class Proof:
         self._answers: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         """By keyed hash of repository and credentials: whether they were accepted, and how long it holds."""
         self._flights: Flights[bool] = Flights()
-        self._asking = trio.CapacityLimiter(ASKING)
+        self._asking: dict[str, trio.CapacityLimiter] = {}
 
     async def admit(
         self, request: Request, choice: Choice, route: Route, principal: Principal
@@ -127,7 +127,7 @@ class Proof:
         return await self._flights.ask(key, lambda: self._ask(key, repository, route, credential))
 
     async def _ask(self, key: bytes, repository: Repository, route: Route, credential: Credential) -> bool:
-        async with self._asking:
+        async with self._asking.setdefault(repository.registry, trio.CapacityLimiter(ASKING)):
             gate = self._gate(repository.registry)
             found = await gate.readable(repository.path, wanted_by(route), credential)
         accepted = found is Readable.YES

@@ -52,8 +52,9 @@ def as_registry_error(error: RemoraError, unknown: str) -> RegistryError:
     """Give an error the code and status that make clients do the right thing.
 
     ``unknown`` is the endpoint's own code for what does not exist. On the way to an upstream never 401
-    (clients would ask *us* for credentials), nor 408 or 429 (containerd hammers these even on a mirror):
-    all else makes a client go on to its next host, and shows the message where there is none.
+    (clients would ask *us* for credentials: only ``Proof`` means that), nor 408 or 429 (containerd hammers
+    these even on a mirror): all else makes a client go on to its next host, and shows the message where there
+    is none.
     """
     if isinstance(error, RegistryError):
         return error

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import trio
 
@@ -16,6 +17,7 @@ from p2p.core.oci.reference import Reference
 from p2p.errors import ConfigError, LocalError, RemoraError, RemoteError
 from p2p.origin.addresses import names_private
 from p2p.origin.client import RegistryOrigin
+from p2p.origin.credentials import CredentialSource
 from p2p.origin.push import Pusher
 from p2p.toolkit import pulling
 from p2p.toolkit.api import Teller
@@ -55,8 +57,10 @@ class Client:
     """Pulls, pushes, copies and inspects images. Use it in ``async with``, from trio; for concurrent use.
 
     ``node`` is the URL of a Remora node: what is read then comes through it, and so from peers; what is
-    written goes to the registry that is named. Credentials are those of ``credentials``, by the registry's
-    host, or else what docker and podman have stored (``environment`` replaces where those are looked for).
+    written goes to the registry that is named. A node that asks for credentials is shown those for the
+    registry; stored ones only over https or on this host. Credentials are those of ``credentials``, by the
+    registry's host, or else what docker and podman have stored (``environment`` replaces where those are
+    looked for).
     ``platform`` is what is chosen where an image has several, by default Linux on this host's architecture.
     Registries are asked by https, but for loopback addresses and the hosts of ``plain_http``. With
     ``private_addresses`` False a registry must neither be nor resolve to a private address: for references
@@ -207,9 +211,24 @@ class Client:
 
     def _source(self, image: str) -> Source:
         if self._node:
-            return ImageClient(self._node_client(), ImageName.parse(image))
+            name = ImageName.parse(image)
+            return ImageClient(self._node_client(), name, lambda: self._login(name))
         reference = Reference.parse(image)
         return RegistryImage(self.origin(reference.registry), reference.path, image)
+
+    async def _login(self, name: ImageName) -> str:
+        """Give credentials for an image's registry, to be shown to the node: those that were given here.
+
+        Those that docker and podman have stored only where nobody reads them on the way.
+        """
+        registry = name.namespace or name.name.partition("/")[0]
+        url = urlsplit(self._node)
+        host = url.hostname or ""
+        hidden = url.scheme == "https" or _loopback(f"[{host}]" if ":" in host else host)
+        if registry not in self._credentials and not hidden:
+            return ""
+        found = (await CredentialSource(self._settings(registry), self._environment).get()).credential
+        return found.basic if found is not None and found.username and found.password else ""
 
     def _target(self, image: str) -> Target:
         reference = Reference.parse(image)

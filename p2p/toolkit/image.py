@@ -6,9 +6,10 @@ import platform
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
+import trio
 
 from p2p.core.oci.descriptor import Descriptor, Platform
 from p2p.core.oci.digest import Digest
@@ -17,6 +18,9 @@ from p2p.core.oci.manifest import INDEX_TYPES, MANIFEST_TYPES, parse_manifest
 from p2p.core.oci.reference import Reference
 from p2p.errors import LocalError, RemoteError, VerificationError
 from p2p.toolkit.api import FetchedManifest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 MANIFEST_LIMIT: Final = 8 << 20
 _ACCEPT: Final = ", ".join(MANIFEST_TYPES)
@@ -78,11 +82,20 @@ def too_long(image: str) -> RemoteError:
 
 
 class ImageClient:
-    """Asks a node for one image's manifests and blobs. Safe for concurrent use."""
+    """Asks a node for one image's manifests and blobs. Safe for concurrent use.
 
-    def __init__(self, http: httpx.AsyncClient, image: ImageName) -> None:
+    ``login`` gives an ``Authorization`` for the image's registry, "" for none; it is called once, and only if
+    the node wants one.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, image: ImageName, login: Callable[[], Awaitable[str]] | None = None
+    ) -> None:
         self._http = http
         self._image = image
+        self._login = login
+        self._authorization = ""
+        self._lock = trio.Lock()
         self._params = {"ns": image.namespace} if image.namespace else {}
 
     async def manifest(self, reference: str, expected: Descriptor | None = None) -> FetchedManifest:
@@ -122,6 +135,29 @@ class ImageClient:
     @asynccontextmanager
     async def _get(self, path: str, headers: dict[str, str]) -> AsyncIterator[httpx.Response]:
         subject = f"image {self._image.text}"
+        response = await self._send(path, headers)
+        if response.status_code == 401 and await self._authorize():
+            # It is private at its registry: whoever may read it there shows that to the node.
+            await response.aclose()
+            response = await self._send(path, headers)
+        try:
+            if response.status_code not in (200, 206):
+                await self._refuse(response, subject)
+            yield response
+        finally:
+            await response.aclose()
+
+    async def _authorize(self) -> bool:
+        """Look credentials up, once; whether there are any."""
+        async with self._lock:
+            if self._login is not None:
+                login, self._login = self._login, None
+                self._authorization = await login()
+        return bool(self._authorization)
+
+    async def _send(self, path: str, headers: dict[str, str]) -> httpx.Response:
+        if self._authorization:
+            headers = {**headers, "Authorization": self._authorization}
         request = self._http.build_request(
             "GET",
             f"/v2/{self._image.name}/{path}",
@@ -129,7 +165,7 @@ class ImageClient:
             headers={"Accept-Encoding": "identity", **headers},
         )
         try:
-            response = await self._http.send(request, stream=True)
+            return await self._http.send(request, stream=True)
         except httpx.ConnectError as error:
             raise LocalError(
                 f"node {self._http.base_url}",
@@ -138,14 +174,8 @@ class ImageClient:
             ) from error
         except httpx.HTTPError as error:
             raise InterruptedPullError(
-                subject, f"the connection to the node failed: {_words(error)}"
+                f"image {self._image.text}", f"the connection to the node failed: {_words(error)}"
             ) from error
-        try:
-            if response.status_code not in (200, 206):
-                await self._refuse(response, subject)
-            yield response
-        finally:
-            await response.aclose()
 
     async def _refuse(self, response: httpx.Response, subject: str) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
-from tests.support.clients import Containerd, layout_digest, skopeo_copy, skopeo_push
+from tests.support.clients import Containerd, Podman, layout_digest, skopeo_copy, skopeo_push
 from tests.support.images import Image, OciLayout, small_layers
 from tests.support.nodes import Answer, Node, Tracker, get, pull_image, remora
 from tests.support.processes import ProcessFailedError, wait_until
@@ -195,6 +196,26 @@ def test_containerd_with_credentials(
         with pytest.raises(ProcessFailedError, match="connection refused"):
             containerd.pull(f"{UPSTREAM}/lab/secret:1")
         assert containerd.pull(f"{UPSTREAM}/lab/open:1") == images.open.digest
+
+
+def test_podman_and_our_own_command_with_credentials(
+    directory: Path, images: Images, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Tracker(directory) as tracker, node("p", directory, config, tracker) as p:
+        podman = Podman(directory, mirrors={p.registry: p.registry})
+        image = f"{p.registry}/{SECRET}:1"
+        for user in ("", "owner:wrong"):
+            with pytest.raises(ProcessFailedError, match="private"):
+                podman.pull(image, user=user)
+        assert podman.pull(image, user=OWNER) == images.secret.digest
+
+        command = ("pull", f"{SECRET}:1", "--node", f"http://{p.registry}", "--output", directory / "pulled")
+        monkeypatch.setenv("DOCKER_CONFIG", str(directory))
+        assert "private at its upstream" in remora(*command, check=False).stderr
+        stored = {"auths": {UPSTREAM: {"auth": base64.b64encode(OWNER.encode()).decode()}}}
+        (directory / "config.json").write_text(json.dumps(stored))
+        remora(*command)
+        assert layout_digest(directory / "pulled") == images.secret.digest
 
 
 def test_shared_by_the_operator(directory: Path, images: Images, config: Path) -> None:

@@ -157,9 +157,10 @@ class Podman:
         }
         (self.home / "auth.json").write_text("{}")
 
-    def pull(self, image: str, *, architecture: str = "") -> str:
-        """Pull and return the digest that podman stored."""
+    def pull(self, image: str, *, architecture: str = "", user: str = "") -> str:
+        """Pull and return the digest that podman stored; ``user`` is ``name:password``."""
         options = ["--arch", architecture] if architecture else []
+        options += ["--creds", user] if user else []
         self._podman("pull", "--quiet", "--signature-policy", str(self.policy), *options, image)
         return str(self.inspect(image)["Digest"])
 

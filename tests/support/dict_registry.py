@@ -19,11 +19,17 @@ class Registry:
     cut: dict[str, int] = field(default_factory=dict)
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     status: dict[str, int] = field(default_factory=dict)
+    login: str = ""
+    """The Authorization that is wanted, where one is."""
+    given: list[str | None] = field(default_factory=list)
 
     async def handle(self, request: Request) -> Response:
         path = request.path.removeprefix("/v2/")
         span = request.header(b"range")
         self.asked.append((path, request.query, span))
+        self.given.append(request.header(b"authorization"))
+        if self.login and self.given[-1] != self.login:
+            return Response(401, body=Content(b'{"errors":[{"code":"X","message":"it is private"}]}'))
         if path in self.status:
             return Response(self.status[path], body=Content(b'{"errors":[{"code":"X","message":"no more"}]}'))
         if path not in self.content:

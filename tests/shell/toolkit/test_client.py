@@ -19,6 +19,7 @@ from p2p.errors import (
 )
 from p2p.toolkit.api import BlobBegan, Event
 from p2p.toolkit.client import Client, Credentials
+from p2p.toolkit.image import ImageName
 from tests.support.push_registry import PushRegistry
 from tests.support.toolkit_rig import Made
 from tests.support.upstream import upstream
@@ -223,3 +224,28 @@ async def test_cancelled_at_any_time_nothing_is_left_running(made: Made, tmp_pat
             registry.faults.clear()
             await client.push(made.root, f"{host}/app:1", ref_name="one")
             assert registry.manifests["app"]["1"][1] == made.one.top.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("node", "given", "shown"),
+    [
+        ("http://127.0.0.1:5000", {}, True),
+        ("http://localhost:5000", {}, True),
+        ("http://[::1]:5000", {}, True),
+        ("https://node.example:5000", {}, True),
+        # What is stored on this host is not read out over a network for a mere name.
+        ("http://node.example:5000", {}, False),
+        ("http://10.0.0.5:5000", {}, False),
+        ("http://node.example:5000", {"ghcr.io": Credentials("me", "it")}, True),
+    ],
+)
+async def test_whom_stored_credentials_are_shown_to(
+    node: str, given: dict[str, Credentials], shown: bool, tmp_path: Path
+) -> None:
+    auth = {"auths": {"ghcr.io": {"auth": "bWU6aXQ="}}}
+    (tmp_path / "config.json").write_text(json.dumps(auth))
+    environment = {"DOCKER_CONFIG": str(tmp_path)}
+    async with Client(node=node, credentials=given, environment=environment) as client:
+        login = await client._login(ImageName.parse("ghcr.io/org/app:1"))
+        assert login == ("Basic bWU6aXQ=" if shown else "")
+        assert await client._login(ImageName.parse("quay.io/org/app:1")) == ""

@@ -1,5 +1,6 @@
 import httpx
 import pytest
+import trio
 
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
@@ -84,3 +85,35 @@ async def test_a_blob_from_an_offset(registry, open_server) -> None:
             assert await anext(body) == b"hel"
             with pytest.raises(InterruptedPullError, match="cut the connection"):
                 await anext(body)
+
+
+async def test_a_node_that_wants_credentials_is_shown_them_once_they_were_looked_up(
+    registry, open_server
+) -> None:
+    registry.login = "Basic bWU6aXQ="
+    registry.content["app/manifests/1"] = (OCI_MANIFEST, MANIFEST)
+    looked = []
+
+    async def login() -> str:
+        looked.append(1)
+        await trio.lowlevel.checkpoint()
+        return registry.login
+
+    async with open_server(registry.handle) as url, httpx.AsyncClient(base_url=url) as http:
+        client = ImageClient(http, ImageName.parse("app:1"), login)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(client.manifest, "1")
+        assert (await client.manifest("1")).data == MANIFEST
+        assert looked == [1]
+        assert registry.given.count(None) == 3
+
+        async def none() -> str:
+            return ""
+
+        for how in (None, none):
+            with pytest.raises(RemoteError, match="it is private"):
+                await ImageClient(http, ImageName.parse("app:1"), how).manifest("1")
+        registry.login = "Basic b3RoZXI="
+        with pytest.raises(RemoteError, match="it is private"):
+            await client.manifest("1")
