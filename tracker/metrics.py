@@ -46,6 +46,11 @@ class _HubCollector(Collector):
         for name, text, value in (
             ("connections", "Connections of nodes and commands", machine.connections),
             ("blobs", "Digests that somebody has or wants", len(table.blobs)),
+            (
+                "holdings",
+                "Blobs of nodes, whole or in part",
+                sum(len(n.holdings) for n in table.nodes.values()),
+            ),
             ("leases", "Leases held", len(machine.leases)),
             ("jobs_open", "Prefetch jobs under way", len(machine.jobs)),
             ("references", "Tags remembered", len(machine.references)),

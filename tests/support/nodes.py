@@ -43,7 +43,7 @@ class Tracker(ReadyProcess):
 class Node(ReadyProcess):
     """``remora node`` with every port chosen freely and its state under ``directory``.
 
-    ``upstreams`` maps names to ``127.0.0.1:PORT``; the first is the default.
+    ``tracker``: one URL or several. ``upstreams`` maps names to ``127.0.0.1:PORT``; the first is the default.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Node(ReadyProcess):
         directory: Path,
         *,
         upstreams: Mapping[str, str] | None = None,
-        tracker: str = "",
+        tracker: str | Sequence[str] = (),
         peers: Iterable[str] = (),
         host: Sequence[Path] = (),
         state: Path | None = None,
@@ -62,8 +62,8 @@ class Node(ReadyProcess):
         argv: list[str | Path] = [*REMORA, "node", "--name", name, "--state", self.state]
         for listener in ("--registry-listen", "--peer-listen", "--metrics-listen"):
             argv += [listener, "127.0.0.1:0"]
-        if tracker:
-            argv += ["--tracker", tracker]
+        for url in (tracker,) if isinstance(tracker, str) else tracker:
+            argv += ["--tracker", url] if url else []
         for peer in peers:
             argv += ["--peer", peer]
         for layout in host:
@@ -133,7 +133,7 @@ def swarm(
     names: Iterable[str],
     *,
     upstreams: Mapping[str, str],
-    tracker: str = "",
+    tracker: str | Sequence[str] = (),
     options: Sequence[str] = (),
 ) -> Iterator[list[Node]]:
     """Start nodes at once, cold, and stop them at the end."""
