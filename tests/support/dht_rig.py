@@ -52,7 +52,7 @@ def endpoint_of(number: int) -> Endpoint:
 
 def record_of(number: int, key: bytes, wall: float = EPOCH, *, life: float = LIFE, host: str = "") -> Record:
     public = public_of(number)
-    return make(key, public=public, sign=sign_as(public), host=host, port=5001, size=7, expires=wall + life)
+    return make(key, public=public, sign=sign_as(public), host=host, port=5001, expires=wall + life)
 
 
 class Network:
@@ -76,7 +76,7 @@ class Network:
         self._by_endpoint = {endpoint_of(n): n for n in range(nodes)}
         self.nodes = [
             Dht(
-                Own(public_of(n), sign_as(public_of(n)), 5001),
+                Own(public_of(n), sign_as(public_of(n)), public_of(n)[:16], 5001),
                 verify=verify,
                 entropy=self.rng.randbytes,
                 now=0.0,

@@ -91,9 +91,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A node proved its id and its address; its peers reach it on ``peer_port`` there."""
+    """A node proved its id and its address; as a peer it is ``node``, on ``peer_port`` there, as it says."""
 
     contact: Contact
+    node: bytes
     peer_port: int
 
 

@@ -25,6 +25,7 @@ MAX_HOST: Final = 255
 Id = Annotated[bytes, Meta(min_length=ID_BYTES, max_length=ID_BYTES)]
 RequestId = Annotated[bytes, Meta(min_length=REQUEST_BYTES, max_length=REQUEST_BYTES)]
 Token = Annotated[bytes, Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
+NodeId = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Public = Annotated[bytes, Meta(min_length=PUBLIC_BYTES, max_length=PUBLIC_BYTES)]
 Signature = Annotated[bytes, Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
 Ip = Annotated[bytes, Meta(max_length=16)]
@@ -44,14 +45,13 @@ class Record(Struct, frozen=True, array_like=True):
     """A provider's word that it has a whole blob, signed (see ``records``).
 
     ``host`` empty: the address from which it came to who keeps it. ``port`` is the provider's peer port,
-    ``size`` the blob's bytes, ``expires`` seconds of Unix time.
+    ``expires`` seconds of Unix time.
     """
 
     key: Id
     public: Public
     host: Annotated[str, Meta(max_length=MAX_HOST)]
     port: Port
-    size: Count
     expires: Count
     signature: Signature
 
@@ -72,11 +72,12 @@ class Ping(Struct, frozen=True, array_like=True, tag="ping"):
 
 
 class Pong(Struct, frozen=True, array_like=True, tag="pong"):
-    """Say who one is, signed over the question; ``port`` is where peers find this node (TCP)."""
+    """Say who one is, signed over the question: also as a peer, by ``node`` id and ``port`` (TCP)."""
 
     request: RequestId
     sender: Id
     public: Public
+    node: NodeId
     port: Port
     signature: Signature
 

@@ -47,10 +47,11 @@ TOKENS: Final = 2048
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What a node is: its public key, how it signs, and its peers' port."""
+    """What a node is: its public key, how it signs, and as a peer its id (16 bytes) and port."""
 
     public: bytes
     sign: Sign
+    node: bytes
     peer_port: int
 
 
@@ -93,6 +94,7 @@ class Dht:
         self._server = Server(
             self.id,
             own.public,
+            own.node,
             own.peer_port,
             table=self.table,
             records=self.records,
@@ -212,7 +214,7 @@ class Dht:
             self.admission.done()
         known = self.table.get(message.sender)
         if known is None or known.endpoint != call.endpoint or known.peer_port != message.port:
-            signed = pong_bytes(message.request, self.id, message.port)
+            signed = pong_bytes(message.request, self.id, message.node, message.port)
             if id_of(message.public) != message.sender or not self._verify(
                 message.public, message.signature, signed
             ):
@@ -225,7 +227,7 @@ class Dht:
                 self._joins = [now + after for after in JOINS]
             self.admission.admit(Member(message.public, contact, message.port, now), now)
             self.counts.admitted += 1
-            self._out.append(ev.Admitted(contact, message.port))
+            self._out.append(ev.Admitted(contact, message.node, message.port))
         else:
             self.admission.answered(message.sender, call.endpoint, now)
         if call.expected != message.sender:

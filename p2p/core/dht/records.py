@@ -30,13 +30,13 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 
 def signed_bytes(record: Record) -> bytes:
     """Give what a record's signature is over: all its other fields."""
-    fields = (record.key, record.public, record.host, record.port, record.size, record.expires)
+    fields = (record.key, record.public, record.host, record.port, record.expires)
     return _DOMAIN + msgspec.msgpack.encode(fields)
 
 
-def make(key: bytes, *, public: bytes, sign: Sign, host: str, port: int, size: int, expires: float) -> Record:
+def make(key: bytes, *, public: bytes, sign: Sign, host: str, port: int, expires: float) -> Record:
     """Make a provider's record for the blob under ``key``."""
-    bare = Record(key, public, host, port, size, int(expires), bytes(64))
+    bare = Record(key, public, host, port, int(expires), bytes(64))
     return msgspec.structs.replace(bare, signature=sign(signed_bytes(bare)))
 
 

@@ -23,18 +23,19 @@ _PONG: Final = b"remora dht pong\0"
 SWEEP: Final = 30.0
 
 
-def pong_bytes(request: bytes, asker: bytes, port: int) -> bytes:
-    """Give what a pong's signature is over: the question, who asked it, and where peers find the node."""
-    return _PONG + request + asker + port.to_bytes(2, "big")
+def pong_bytes(request: bytes, asker: bytes, node: bytes, port: int) -> bytes:
+    """Give what a pong's signature is over: the question, who asked it, and who the node is as a peer."""
+    return _PONG + request + asker + node + port.to_bytes(2, "big")
 
 
 class Server:
-    """Answers the requests of others. ``own``, ``public`` and ``peer_port`` are this node's."""
+    """Answers the requests of others. ``own``, ``public``, ``node`` and ``peer_port`` are this node's."""
 
     def __init__(
         self,
         own: bytes,
         public: bytes,
+        node: bytes,
         peer_port: int,
         *,
         table: Table,
@@ -46,6 +47,7 @@ class Server:
     ) -> None:
         self._own = own
         self._public = public
+        self._node = node
         self._peer_port = peer_port
         self._table = table
         self._records = records
@@ -69,8 +71,8 @@ class Server:
         """Answer a proven asker; None for a record that is refused."""
         match request:
             case Ping(request=name, sender=asker):
-                port = self._peer_port
-                return Pong(name, self._own, self._public, port, self._sign(pong_bytes(name, asker, port)))
+                signed = pong_bytes(name, asker, self._node, self._peer_port)
+                return Pong(name, self._own, self._public, self._node, self._peer_port, self._sign(signed))
             case Find():
                 return self._found(request, now)
             case Put(request=name, record=record, sender=asker):

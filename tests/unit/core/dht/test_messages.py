@@ -32,12 +32,12 @@ def fixed(size: int) -> st.SearchStrategy[bytes]:
 REQUEST, ID, TOKEN, PORT = fixed(8), fixed(20), fixed(16), st.integers(1, 65535)
 IP = fixed(4) | fixed(16)
 COUNT = st.integers(0, (1 << 63) - 1)
-RECORD = st.builds(Record, ID, fixed(32), st.text(max_size=80), PORT, COUNT, COUNT, fixed(64))
+RECORD = st.builds(Record, ID, fixed(32), st.text(max_size=80), PORT, COUNT, fixed(64))
 PLACES = st.lists(st.builds(Place, ID, IP, PORT), max_size=8).map(tuple)
 HELD = st.lists(st.builds(Held, RECORD, IP), max_size=5).map(tuple)
 MESSAGES = st.one_of(
     st.builds(Ping, REQUEST, ID, TOKEN),
-    st.builds(Pong, REQUEST, ID, fixed(32), PORT, fixed(64)),
+    st.builds(Pong, REQUEST, ID, fixed(32), fixed(16), PORT, fixed(64)),
     st.builds(Find, REQUEST, ID, TOKEN, ID, st.booleans()),
     st.builds(Found, REQUEST, ID, PLACES, HELD),
     st.builds(Put, REQUEST, ID, TOKEN, RECORD),
@@ -73,8 +73,8 @@ def test_damaged_messages_are_a_message_or_a_value_error(message: DhtMessage, da
         ["ping", b"1234567", bytes(20), bytes(16)],
         ["ping", bytes(8), bytes(21), bytes(16)],
         ["find", bytes(8), bytes(20), bytes(16), bytes(20), 1],
-        ["pong", bytes(8), bytes(20), bytes(32), 0, bytes(64)],
-        ["pong", bytes(8), bytes(20), bytes(32), 65536, bytes(64)],
+        ["pong", bytes(8), bytes(20), bytes(32), bytes(16), 0, bytes(64)],
+        ["pong", bytes(8), bytes(20), bytes(32), bytes(16), 65536, bytes(64)],
         ["found", bytes(8), bytes(20), [[bytes(20), bytes(17), 1]], []],
         ["found", bytes(8), bytes(20), [[bytes(20), bytes(4), 1]] * 17, []],
         ["other", bytes(8), bytes(20)],

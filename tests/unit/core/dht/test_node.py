@@ -172,7 +172,7 @@ def test_a_contact_must_sign() -> None:
     (sent,) = node.handle(Meet(there), 0.0)
     assert isinstance(sent, Transmit)
     ping = sent.message
-    pong = Pong(ping.request, b"v" * 20, public_of(5), 5001, bytes(64))
+    pong = Pong(ping.request, b"v" * 20, public_of(5), bytes(16), 5001, bytes(64))
     assert node.handle(came(there, pong), 0.1) == []
     assert (len(node.table), node.counts.unexpected) == (0, 1)
 

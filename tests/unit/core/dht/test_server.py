@@ -37,6 +37,7 @@ class Rig:
         self.server = Server(
             id_of(ME),
             ME,
+            ME[:16],
             5001,
             table=self.table,
             records=self.records,
@@ -77,8 +78,8 @@ def test_a_challenge_first(rig: Rig, request_: Request) -> None:
 def test_a_pong_is_signed_over_the_question_and_the_asker(rig: Rig) -> None:
     pong = rig.server.answer(Ping(b"question", id_of(ASKER), NO_TOKEN), HERE, 0.0, EPOCH)
     assert isinstance(pong, Pong)
-    assert verify(pong.public, pong.signature, pong_bytes(b"question", id_of(ASKER), 5001))
-    assert not verify(pong.public, pong.signature, pong_bytes(b"question", id_of(ME), 5001))
+    assert verify(pong.public, pong.signature, pong_bytes(b"question", id_of(ASKER), ME[:16], 5001))
+    assert not verify(pong.public, pong.signature, pong_bytes(b"question", id_of(ME), ME[:16], 5001))
 
 
 def test_records_are_taken_from_their_provider_alone(rig: Rig) -> None:
