@@ -62,6 +62,25 @@ class PeerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     limits: ServerLimits = ServerLimits(idle_timeout=300.0)
 
 
+class DhtSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The DHT: a way to find providers that needs no tracker. It runs where there is a cluster key."""
+
+    enabled: bool = True
+    """False: it does not run, key or not."""
+    cluster_keys: tuple[str, ...] = ()
+    """One, or two while they are changed: the first one seals, both open. Made by ``remora cluster key``."""
+    cluster_key_file: str = ""
+    """A file with one key a line, after those above."""
+    open: bool = False
+    """Without a key: run under one that everybody knows. Whoever reaches the port may take part."""
+    listen: str = ""
+    """UDP; empty: the peer address, with the same port number."""
+    bootstrap: tuple[str, ...] = ()
+    """``host:port`` of nodes; a name may have many addresses."""
+    contacts: int = 1024
+    """Nodes in the routing table at most."""
+
+
 class MetricsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Prometheus metrics, /healthz and /readyz."""
 
@@ -300,6 +319,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """``json``, ``console``, or ``auto``: console on a terminal."""
     registry: RegistrySettings = RegistrySettings()
     peer: PeerSettings = PeerSettings()
+    dht: DhtSettings = DhtSettings()
     metrics: MetricsSettings = MetricsSettings()
     store: StoreSettings = StoreSettings()
     tags: TagSettings = TagSettings()

@@ -1,0 +1,68 @@
+"""When the records of this node's complete blobs are put, and put again: a pure schedule.
+
+Each is renewed at about half its life, spread by jitter, so that what was announced at once is not renewed
+at once; a few at a time, so that lookups for readers have room.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING, Final
+
+from p2p.core.dht.records import LIFE
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.rng import Rng
+
+AT_ONCE: Final = 16
+RENEW: Final = LIFE / 2
+RETRY: Final = 15.0
+"""Seconds until a record that nobody took is put again."""
+
+
+class Renewals:
+    """The digests that this node provides. Times are seconds of the shell's clock."""
+
+    def __init__(self, rng: Rng, *, at_once: int = AT_ONCE) -> None:
+        self._rng = rng
+        self._at_once = at_once
+        self._due: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._under_way: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def add(self, digest: str, now: float) -> None:
+        """Provide a blob from now on; one that is provided already keeps its time."""
+        if digest not in self._due:
+            self._set(digest, now)
+
+    def remove(self, digest: str) -> None:
+        """Provide it no longer: its records run out."""
+        self._due.pop(digest, None)
+
+    def take(self, now: float) -> list[str]:
+        """Give those to put now, the most overdue first; each must end in ``done``."""
+        out: list[str] = []
+        while self._heap and self._heap[0][0] <= now and len(self._under_way) < self._at_once:
+            due, digest = heapq.heappop(self._heap)
+            if self._due.get(digest) == due and digest not in self._under_way:
+                self._under_way.add(digest)
+                out.append(digest)
+        return out
+
+    def done(self, digest: str, *, stored: bool, now: float) -> None:
+        """It was put, or nobody took it."""
+        self._under_way.discard(digest)
+        if digest in self._due:
+            wait = RENEW if stored else RETRY
+            self._set(digest, now + wait * (0.8 + 0.2 * self._rng.random()))
+
+    def next_deadline(self) -> float | None:
+        """When ``take`` may have something to give; None too while as many as may be are under way."""
+        return self._heap[0][0] if self._heap and len(self._under_way) < self._at_once else None
+
+    def _set(self, digest: str, due: float) -> None:
+        self._due[digest] = due
+        heapq.heappush(self._heap, (due, digest))
