@@ -1,4 +1,4 @@
-"""All ways behind one face: the tracker while it answers, known peers and claims while it does not."""
+"""All ways behind one face: the tracker while it answers, else known peers, the DHT and claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from p2p.core.oci.digest import Digest
 from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
 from p2p.discovery import claims
 from p2p.discovery.api import Discovery, Leases, References
-from p2p.discovery.fallback import Fallback
+from p2p.discovery.fallback import AskDht, Fallback
+from p2p.discovery.static import PLAN_SIZE
 
 if TYPE_CHECKING:
     from random import Random
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from p2p.core.wire.common import Holding, Provider
     from p2p.discovery.api import KnownReference, Sink
     from p2p.discovery.static import StaticPeers
+
+DHT_FIRST, DHT_LAST = 0.100, 0.250
+"""Seconds after which the DHT is asked: others are given that long, and not all nodes ask at once."""
 
 NAMED = 64
 """Nodes named in plans that are counted in when the node waits its turn for a claim."""
@@ -38,6 +42,16 @@ class ControlPlane(Discovery, Leases, References, Protocol):
         ...
 
 
+class DhtWay(Discovery, Protocol):
+    """What ``Routes`` needs of the DHT."""
+
+    on_contact: Callable[[Provider], None] | None
+
+    def meet(self, provider: Provider) -> None:
+        """Take a peer that may be a node of the DHT too."""
+        ...
+
+
 @dataclass(slots=True)
 class _Route:
     digest: Digest
@@ -45,14 +59,17 @@ class _Route:
     unreachable: frozenset[str]
     sink: Sink
     alone: bool = False
+    found: tuple[Provider, ...] = ()
+    """By the DHT."""
 
 
 class Routes:
     """Discovery, leases and tags for the whole node.
 
     ``node`` is this node's id. ``tracker`` None: there is none. ``ask_peers(repository, reference)`` asks
-    linked peers for a tag, within about a second. Sinks are called from ``run``'s tasks only, never from
-    inside ``want``. A claim without a tracker has epoch 0 and ``exclusive=False``.
+    linked peers for a tag, within about a second. ``dht`` None: there is none. Sinks are called from
+    ``run``'s tasks only, never from inside ``want``. A claim without a tracker has epoch 0 and
+    ``exclusive=False``.
 
     Nobody hears of a ``confined`` digest: neither that this node has it nor that it wants it. The answer to a
     want of one is the origin, at once.
@@ -67,6 +84,7 @@ class Routes:
         rng: Random,
         ask_peers: AskPeers | None = None,
         confined: Container[Digest] = (),
+        dht: DhtWay | None = None,
     ) -> None:
         self._node = node
         self._static = static
@@ -74,14 +92,17 @@ class Routes:
         self._rng = rng
         self._ask_peers = ask_peers
         self._confined = confined
+        self._dht = dht
         self._routes: dict[str, _Route] = {}
-        self._fallback = Fallback(self._claim_delay)
+        self._fallback = Fallback(self._claim_delay, self._dht_delay if dht is not None else None)
         self._named: OrderedDict[str, None] = OrderedDict()
         self._away = False
         """The tracker failed lately: nobody waits for its answer."""
         self._wake = trio.Event()
         if tracker is not None:
             tracker.on_change = self._tracker_changed
+        if dht is not None:
+            dht.on_contact = static.add_hint
 
     @property
     def available(self) -> bool:
@@ -94,6 +115,8 @@ class Routes:
             if self._tracker is not None:
                 await nursery.start(self._tracker.run)
             await nursery.start(self._static.run)
+            if self._dht is not None:
+                await nursery.start(self._dht.run)
             task_status.started()
             while True:
                 self._answer(trio.current_time())
@@ -108,9 +131,14 @@ class Routes:
         """Ask the tracker; without an answer in time, or without a tracker, go on with known peers."""
         name = str(digest)
         alone = digest in self._confined
-        self._routes[name] = _Route(digest, size, unreachable, sink, alone)
+        before = self._routes.get(name)
+        found = before.found if before is not None and not alone else ()
+        self._routes[name] = _Route(digest, size, unreachable, sink, alone, found)
         asked = self._tracker is not None and not self._away and not alone
-        self._fallback.want(name, lease=lease, tracker=asked, now=trio.current_time())
+        now = trio.current_time()
+        self._fallback.want(name, lease=lease, tracker=asked, dht=not alone, now=now)
+        if self._dht is not None and alone:
+            self._dht.unwant(digest)  # as of the tracker, below
         if self._tracker is not None and alone:
             self._tracker.unwant(digest)  # it may have been asked before this was known
         elif self._tracker is not None:
@@ -124,6 +152,8 @@ class Routes:
         name = str(digest)
         if self._routes.pop(name, None) is not None:
             self._fallback.unwant(name)
+            if self._dht is not None:
+                self._dht.unwant(digest)
         if self._tracker is not None:
             self._tracker.unwant(digest)
 
@@ -132,8 +162,16 @@ class Routes:
         if (holding.complete or holding.chunks) and Digest.parse(holding.digest) in self._confined:
             return
         self._static.announce(holding)
+        if self._dht is not None:
+            self._dht.announce(holding)
         if self._tracker is not None:
             self._tracker.announce(holding)
+
+    def met(self, provider: Provider) -> None:
+        """A link met a peer: it is known from now on, and perhaps a node of the DHT."""
+        self._static.add_known(provider)
+        if self._dht is not None:
+            self._dht.meet(provider)
 
     def progress(self, digest: Digest, epoch: int, offset: int) -> None:
         """Tell the tracker, if the lease is its."""
@@ -176,13 +214,15 @@ class Routes:
         if route is None:
             return
         if isinstance(news, Planned):
-            self._fallback.answered(name, trio.current_time())
+            self._fallback.answered(name, trio.current_time(), providers=bool(news.providers))
             self._note(news.providers)
             news = replace(news, providers=self._with_configured(news.providers, route.unreachable))
         route.sink(news)
 
     def _note(self, planned: tuple[Provider, ...]) -> None:
         for provider in planned:
+            if self._dht is not None:
+                self._dht.meet(provider)
             self._named[provider.node] = None
             self._named.move_to_end(provider.node)
         while len(self._named) > NAMED:
@@ -204,12 +244,48 @@ class Routes:
     def _answer(self, now: float) -> None:
         for answer in self._fallback.take(now):
             route = self._routes[answer.digest]
+            if isinstance(answer, AskDht):
+                self._ask_dht(answer.digest, route)
+                continue
             held = self._tracker.held(route.digest) if self._tracker is not None else 0
             # A lease of a tracker that is gone is still as good as any claim: the stream goes on.
             lease = LeaseState.GRANTED if held else answer.lease
-            providers = () if route.alone else self._static.providers(answer.digest, route.unreachable)
+            providers = () if route.alone else self._known(answer.digest, route)
             way = "origin" if route.alone else "static"
             route.sink(Planned(providers, lease, held, exclusive=False, size=route.size, route=way))
+
+    def _known(self, name: str, route: _Route) -> tuple[Provider, ...]:
+        """Give what the DHT found, then the peers known otherwise, each address once, no more than a plan."""
+        own = self._static.providers(name, route.unreachable)
+        found = (one for one in route.found if one.node not in route.unreachable)
+        by_address = {(one.host, one.port): one for one in (*found, *own)}
+        return tuple(by_address.values())[:PLAN_SIZE]
+
+    def _ask_dht(self, name: str, route: _Route) -> None:
+        assert self._dht is not None
+        self._dht.want(
+            route.digest,
+            route.size,
+            lease=False,
+            unreachable=route.unreachable,
+            sink=lambda news: self._dht_told(name, news),
+        )
+
+    def _dht_told(self, name: str, news: Planned | LeaseLost) -> None:
+        route = self._routes.get(name)
+        if route is None or route.alone or not isinstance(news, Planned):
+            return
+        route.found = news.providers
+        self._fallback.dht_answered(name, trio.current_time(), found=bool(news.providers))
+        if news.providers:
+            route.sink(news)
+        self._wake.set()
+
+    def _dht_delay(self) -> float:
+        """Ask known peers first where there are any, and a tracker unless it failed lately."""
+        if self._away or (self._tracker is None and not self._static.available):
+            return 0.0
+        return DHT_FIRST + (DHT_LAST - DHT_FIRST) * self._rng.random()
 
     def _claim_delay(self, digest: str) -> float:
         if self._routes[digest].alone:

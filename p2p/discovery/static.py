@@ -81,6 +81,13 @@ class StaticPeers:
         while len(self._met) > self._capacity:
             self._met.popitem(last=False)
 
+    def add_hint(self, provider: Provider) -> None:
+        """Take a peer that somebody else speaks of, unless its id or its address is known already."""
+        address = (provider.host, provider.port)
+        known = {(one.host, one.port) for one in (*self._configured.values(), *self._met.values())}
+        if provider.node not in self.nodes() and address not in known:
+            self.add_known(provider)
+
     def forget(self, node: str) -> None:
         """Drop a met peer (it does not answer any more); a configured one stays."""
         self._met.pop(node, None)

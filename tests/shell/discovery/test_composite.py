@@ -8,8 +8,8 @@ import trio
 from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
 from p2p.core.wire.common import Holding, Provider
 from p2p.discovery.api import KnownReference
-from p2p.discovery.composite import Routes
-from p2p.discovery.fallback import ANSWER
+from p2p.discovery.composite import DHT_FIRST, DHT_LAST, Routes
+from p2p.discovery.fallback import ANSWER, FOUND
 from p2p.discovery.static import StaticPeers
 
 ME = "0" * 32
@@ -59,6 +59,40 @@ class Twin:
 
     async def find_reference(self, repository, reference):
         return self.known
+
+
+class Dht:
+    """The DHT in memory: answers what the test says."""
+
+    def __init__(self):
+        self.available = True
+        self.on_contact = None
+        self.sinks, self.calls = {}, []
+
+    async def run(self, *, task_status=trio.TASK_STATUS_IGNORED):
+        task_status.started()
+        await trio.sleep_forever()
+
+    def want(self, digest, size, *, lease, unreachable, sink):
+        self.sinks[digest] = sink
+        self.calls.append(("want", trio.current_time(), unreachable))
+
+    def unwant(self, digest):
+        self.calls.append(("unwant",))
+
+    def announce(self, holding):
+        self.calls.append(("announce", holding))
+
+    def meet(self, provider):
+        self.calls.append(("meet", provider.host))
+
+    def answer(self, digest, *providers):
+        plan = Planned(providers, LeaseState.UNASKED, exclusive=False, size=0, route="dht")
+        self.sinks[digest](plan)
+
+    @property
+    def wants(self):
+        return [call for call in self.calls if call[0] == "want"]
 
 
 @pytest.fixture
@@ -244,4 +278,123 @@ async def test_a_want_of_what_was_confined_meanwhile_is_taken_back(clock, nurser
     assert [call[0] for call in tracker.calls] == ["want", "unwant"]
     planned = await got.until(lambda n: n.route == "origin")
     assert planned.providers == ()
+    nursery.cancel_scope.cancel()
+
+
+FAR = Provider("static:10.0.0.8:5001", "10.0.0.8:5001", "10.0.0.8", 5001, complete=True)
+
+
+async def test_known_peers_then_the_dht_then_the_claim(clock, nursery, news, digest):
+    dht, got = Dht(), news()
+    routes = make(None, "10.0.0.1:5001", dht=dht)
+    await nursery.start(routes.run)
+    start = trio.current_time()
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    first = await got.until(lambda n: True)
+    assert (first.route, first.lease, dht.wants) == ("static", LeaseState.HELD, [])
+    await trio.sleep(0.3)
+    ((_, asked, _),) = dht.wants
+    assert DHT_FIRST <= asked - start <= DHT_LAST + 0.01
+    dht.answer(digest, FAR)
+    assert got.all[-1].providers == (FAR,)
+    found_at = trio.current_time()
+    granted = await got.until(lambda n: n.lease is LeaseState.GRANTED)
+    assert trio.current_time() - found_at >= FOUND - 0.01, "those who were found come first"
+    assert [one.host for one in granted.providers] == ["10.0.0.8", "10.0.0.1"]
+    routes.unwant(digest)
+    assert dht.calls[-1] == ("unwant",)
+    dht.answer(digest, FAR)
+    assert got.all[-1] is granted, "unwanted: nothing more comes"
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_miss_of_the_dht_lets_the_claim_go_on(clock, nursery, news, digest):
+    dht, got = Dht(), news()
+    routes = make(None, dht=dht)
+    await nursery.start(routes.run)
+    start = trio.current_time()
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    await trio.sleep(0.05)
+    assert len(dht.wants) == 1, "with nobody known it is asked at once"
+    dht.answer(digest)
+    granted = await got.until(lambda n: n.lease is LeaseState.GRANTED)
+    assert trio.current_time() - start < 0.1
+    assert all(n.route == "static" for n in got.all)
+    assert granted.providers == ()
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_tracker_that_names_somebody_makes_the_dht_needless(clock, nursery, news, digest):
+    tracker, dht, got = Twin(), Dht(), news()
+    routes = make(tracker, dht=dht)
+    await nursery.start(routes.run)
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    tracker.sinks[digest](Planned((PEER,), LeaseState.HELD, 3))
+    await trio.sleep(0.5)
+    assert dht.wants == []
+    assert dht.calls == [("meet", "10.0.0.1")], "whom the tracker names may be a node of the DHT"
+    start = trio.current_time()
+    tracker.change(False)
+    await got.until(lambda n: n.route == "static")
+    ((_, asked, _),) = dht.wants
+    assert asked - start < 0.01, "at once"
+    nursery.cancel_scope.cancel()
+
+
+async def test_while_the_tracker_is_away_the_dht_is_asked_at_once(clock, nursery, news, digest):
+    tracker, dht, got = Twin(up=False), Dht(), news()
+    routes = make(tracker, "10.0.0.1:5001", dht=dht)
+    await nursery.start(routes.run)
+    tracker.change(False)
+    start = trio.current_time()
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    await trio.sleep(0.01)
+    ((_, asked, _),) = dht.wants
+    assert asked == start
+    routes.want(digest, 5, lease=True, unreachable=frozenset({FAR.node}), sink=got)
+    await trio.sleep(0.01)
+    assert dht.wants[-1][2] == frozenset({FAR.node}), "it hears who failed"
+    nursery.cancel_scope.cancel()
+
+
+async def test_contacts_of_the_dht_are_known_peers_and_known_peers_are_led_to_it(nursery, digest):
+    dht = Dht()
+    static = StaticPeers((), own=ME)
+    routes = Routes(ME, static=static, tracker=None, rng=random.Random(1), dht=dht)
+    dht.on_contact(PEER)
+    assert static.nodes() == (PEER.node,)
+    routes.met(Provider("2" * 32, "two", "10.0.0.2", 5001))
+    assert static.nodes() == (PEER.node, "2" * 32)
+    holding = Holding(str(digest), 1, 1, True)
+    routes.announce(holding)
+    assert dht.calls == [("meet", "10.0.0.2"), ("announce", holding)]
+
+
+async def test_the_dht_hears_nothing_of_what_is_confined(clock, nursery, news, digest):
+    dht, got, confined = Dht(), news(), {digest}
+    routes = make(None, "10.0.0.1:5001", dht=dht, confined=confined)
+    await nursery.start(routes.run)
+    start = trio.current_time()
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    planned = await got.until(lambda n: True)
+    assert (planned.lease, planned.route) == (LeaseState.GRANTED, "origin")
+    assert trio.current_time() - start < 0.01, "nor is it waited for"
+    await trio.sleep(5)
+    routes.announce(Holding(str(digest), 5, 1, True))
+    assert {call[0] for call in dht.calls} <= {"unwant"}
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_dht_is_not_listened_to_when_a_want_becomes_confined(clock, nursery, news, digest):
+    dht, got, confined = Dht(), news(), set()
+    routes = make(None, dht=dht, confined=confined)
+    await nursery.start(routes.run)
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    await trio.sleep(0.01)
+    confined.add(digest)
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    assert dht.calls[-1] == ("unwant",)
+    dht.answer(digest, FAR)
+    await got.until(lambda n: n.route == "origin")
+    assert not any(n.providers for n in got.all)
     nursery.cancel_scope.cancel()

@@ -34,6 +34,20 @@ def test_a_configured_peer_has_a_placeholder_until_it_is_met():
     assert static.providers("d", frozenset({"seven"})) == ()
 
 
+def test_a_hint_changes_nothing_that_is_known():
+    static = StaticPeers(("10.0.0.7:5001",), own="me")
+    static.add_known(Provider("met", "m", "10.0.0.8", 5001))
+    static.add_hint(Provider("met", "liar", "10.6.6.6", 666))
+    static.add_hint(Provider("other", "liar", "10.0.0.8", 5001))
+    static.add_hint(Provider("other", "liar", "10.0.0.7", 5001))
+    static.add_hint(Provider("me", "liar", "10.6.6.6", 666))
+    assert static.nodes() == ("static:10.0.0.7:5001", "met")
+    static.add_hint(Provider("new", "n", "10.0.0.9", 5001))
+    assert static.nodes()[-1] == "new"
+    static.add_known(Provider("new", "n", "10.0.0.10", 5001))
+    assert static.providers("d")[-1].host in ("10.0.0.8", "10.0.0.10"), "who is met counts"
+
+
 def test_oneself_is_never_named():
     static = StaticPeers(("10.0.0.7:5001",), own="me")
     static.add_known(Provider("me", "me", "10.0.0.7", 5001))

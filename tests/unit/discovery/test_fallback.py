@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from p2p.core.swarm.events import LeaseState
-from p2p.discovery.fallback import ANSWER, PLAN_LIFE, REPEAT, Answer, Fallback
+from p2p.discovery.fallback import ANSWER, ASKED, FOUND, PLAN_LIFE, REPEAT, Answer, AskDht, Fallback
 
 G, H, U = LeaseState.GRANTED, LeaseState.HELD, LeaseState.UNASKED
 
@@ -76,3 +76,82 @@ def test_unwanted_ones_are_forgotten():
     assert len(fallback) == 0
     assert fallback.next_deadline() is None
     assert fallback.take(9.0) == []
+
+
+def with_dht(claim: float = 0.3, delay: float = 0.1) -> Fallback:
+    return Fallback(lambda _: claim, lambda: delay)
+
+
+def test_known_peers_then_the_dht_then_the_claim():
+    fallback = with_dht()
+    fallback.want("d", lease=True, tracker=False, now=0.0)
+    assert fallback.take(0.0) == [Answer("d", H)]
+    assert fallback.next_deadline() == 0.1
+    assert fallback.take(0.1) == [AskDht("d")]
+    assert fallback.take(0.3) == [], "the claim's time has come, the DHT has not answered"
+    fallback.dht_answered("d", 0.5, found=False)
+    assert fallback.take(0.5) == [Answer("d", G)]
+
+
+def test_a_claim_whose_turn_is_later_than_the_answer_waits_for_its_turn():
+    fallback = with_dht(claim=2.0)
+    fallback.want("d", lease=True, tracker=False, now=0.0)
+    fallback.take(0.1)
+    fallback.dht_answered("d", 0.2, found=False)
+    assert fallback.take(0.2) == [Answer("d", H)]
+    assert fallback.take(2.0) == []
+    assert fallback.take(2.1) == [Answer("d", G)]
+
+
+def test_a_silent_dht_is_not_waited_for_longer_than_a_lookup_takes():
+    fallback = with_dht()
+    fallback.want("d", lease=True, tracker=False, now=0.0)
+    fallback.take(0.1)
+    due = fallback.next_deadline()
+    assert due is not None
+    assert due <= 0.1 + ASKED
+    assert fallback.take(0.1 + ASKED) == [Answer("d", G)]
+
+
+def test_providers_of_the_dht_get_their_chance_before_the_claim():
+    fallback = with_dht()
+    fallback.want("d", lease=True, tracker=False, now=0.0)
+    fallback.take(0.1)
+    fallback.dht_answered("d", 0.2, found=True)
+    assert fallback.take(0.2) == [Answer("d", H)]
+    assert fallback.take(0.2 + FOUND) == [Answer("d", G)]
+    fallback.dht_answered("d", 30.0, found=True)
+    assert Answer("d", H) not in fallback.take(30.0), "what was granted is not put off again"
+
+
+def test_a_plan_that_names_somebody_makes_the_dht_needless_and_one_that_does_not_no():
+    fallback = with_dht()
+    for digest, providers in (("d", True), ("e", False)):
+        fallback.want(digest, lease=True, tracker=True, now=0.0)
+        fallback.answered(digest, 0.05, providers=providers)
+    assert fallback.take(0.1) == [AskDht("e")]
+    fallback.dht_answered("e", 0.2, found=True)
+    assert fallback.take(0.2) == [], "the tracker leads"
+
+
+def test_when_the_tracker_is_lost_the_dht_is_asked_at_once_and_once():
+    fallback = with_dht(delay=0.2)
+    for digest in ("d", "e"):
+        fallback.want(digest, lease=False, tracker=True, now=0.0)
+    fallback.answered("d", 0.1)
+    assert fallback.take(0.2) == [AskDht("e")]
+    fallback.tracker_lost(0.3)
+    assert fallback.take(0.3) == [AskDht("d"), Answer("d", U), Answer("e", U)]
+
+
+def test_asked_again_with_other_words_the_dht_hears_them():
+    fallback = with_dht()
+    fallback.want("d", lease=True, tracker=False, now=0.0)
+    fallback.want("d", lease=True, tracker=False, now=0.05)
+    assert fallback.take(0.05) == [Answer("d", H)], "not before its time"
+    assert fallback.take(0.1) == [AskDht("d")]
+    fallback.want("d", lease=True, tracker=False, now=0.2)
+    assert fallback.take(0.2) == [AskDht("d"), Answer("d", H)]
+    fallback.unwant("d")
+    fallback.dht_answered("d", 0.3, found=True)
+    assert (fallback.take(9.0), fallback.next_deadline()) == ([], None)
