@@ -15,6 +15,7 @@ import click
 from p2p.errors import ConfigError, RemoraError
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "cluster": ("p2p.cli.cluster", "Make what the nodes of a cluster have in common: their key."),
     "copy": ("p2p.cli.copying", "Copy an image from one registry to another, bytes as they are."),
     "demo": ("p2p.cli.demo", "Show a whole network on this host: origin, tracker, four nodes."),
     "doctor": ("p2p.cli.doctor", "Check this host and its configuration, and say what to mend."),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def examine(settings: NodeSettings) -> list[Finding]:
     """Make all checks that need no other host."""
     from p2p.cli import checks
+    from p2p.cli.dht_checks import check_dht
 
     found = [
         checks.check_python(),
@@ -22,6 +23,7 @@ def examine(settings: NodeSettings) -> list[Finding]:
         *checks.check_state(settings),
         *checks.check_ports(settings),
         checks.check_private(settings),
+        *check_dht(settings, running=checks.node_runs(settings)),
         checks.check_descriptors(),
         checks.check_clock(),
         checks.check_docker(settings),

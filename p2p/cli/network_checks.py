@@ -8,6 +8,7 @@ import httpx
 import trio
 
 from p2p.cli.checks import Finding, Verdict
+from p2p.cli.dht_checks import check_bootstrap
 from p2p.cli.tracker_client import open_tracker
 from p2p.config import WELL_KNOWN
 from p2p.errors import TrackerError
@@ -56,4 +57,4 @@ async def check_network(settings: NodeSettings, *, upstreams: bool) -> list[Find
             for name, upstream in {**WELL_KNOWN, **settings.upstreams}.items():
                 nursery.start_soon(one, name, upstream)
         trackers = [await check_tracker(url) for url in settings.tracker]
-    return [*trackers, *(findings[name] for name in sorted(findings))]
+    return [*await check_bootstrap(settings), *trackers, *(findings[name] for name in sorted(findings))]

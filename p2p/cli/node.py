@@ -37,6 +37,8 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
         ("peer_listen", ("peer", "listen")),
         ("insecure", ("peer", "insecure")),
         ("peer", ("peer", "static")),
+        ("bootstrap", ("dht", "bootstrap")),
+        ("cluster_key_file", ("dht", "cluster_key_file")),
         ("metrics_listen", ("metrics", "listen")),
         ("hosted", ("hosting", "repositories")),
         ("metadata", ("metadata", "url")),
@@ -69,6 +71,8 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
 @click.option(
     "--peer", metavar="HOST:PORT", multiple=True, help="A peer known without a tracker; repeatable."
 )
+@click.option("--bootstrap", metavar="HOST:PORT", multiple=True, help="A node of the DHT; repeatable.")
+@click.option("--cluster-key-file", metavar="FILE", help="The cluster's key: find nodes by the DHT too.")
 @click.option("--host", metavar="DIR", multiple=True, help="Serve the images of an OCI layout; repeatable.")
 @click.option(
     "--hosted", metavar="GLOB", multiple=True, help="Repositories that can be pushed here; repeatable."

@@ -27,7 +27,7 @@ DEFAULT_FILE: Final = Path("/etc/remora/node.toml")
 DEFAULT_STATE: Final = Path("/var/lib/remora")
 PREFIX: Final = "REMORA_"
 _OTHER: Final = frozenset({"REMORA_CONFIG"})
-_SECRETS: Final = frozenset({"password", "secret"})
+_SECRETS: Final = frozenset({"password", "secret", "cluster_keys"})
 
 Table = dict[str, Any]
 
@@ -153,6 +153,6 @@ def _mask(table: Table) -> None:
         if isinstance(value, dict):
             _mask(value)
         elif key in _SECRETS and value:
-            table[key] = "********"
+            table[key] = "********" if isinstance(value, str) else ["********" for _ in value]
         elif key == "url" and isinstance(value, str) and "@" in value:
             table[key] = re.sub(r"(://[^:/@]*):[^@]*@", r"\1:********@", value)

@@ -12,6 +12,8 @@ import msgspec
 
 from p2p.cli.shape import dotted
 from p2p.config import WELL_KNOWN, NodeSettings, UpstreamSettings
+from p2p.core.dht.contact import K
+from p2p.discovery.dht.keyring import read_keys
 from p2p.errors import ConfigError
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
@@ -53,6 +55,7 @@ def validate(settings: NodeSettings) -> None:
     ):
         split_address(address, setting)
     _check_peers(settings)
+    _check_dht(settings)
     _check_numbers(settings)
     for url in settings.tracker:
         check_tracker(url)
@@ -98,6 +101,18 @@ def _check_peers(settings: NodeSettings) -> None:
     for address in settings.peer.static:
         if not split_address(address, "peer.static")[1]:
             raise ConfigError("peer.static", f"{address!r} has no port", "Write the peer's port")
+
+
+def _check_dht(settings: NodeSettings) -> None:
+    dht = settings.dht
+    if dht.listen:
+        split_address(dht.listen, "dht.listen")
+    for address in dht.bootstrap:
+        if not split_address(address, "dht.bootstrap")[1]:
+            raise ConfigError("dht.bootstrap", f"{address!r} has no port", "Write the node's peer port")
+    if dht.contacts < K:
+        raise ConfigError("dht.contacts", f"{dht.contacts} are too few", f"Write {K} or more")
+    read_keys(dht)
 
 
 def _numbers(value: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int | float]]:

@@ -14,6 +14,7 @@ from msgspec import Struct
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError, shown
 from p2p.core.oci.route import parse_fields
+from p2p.discovery.dht.statistics import DhtStatistics
 from p2p.net.message import Content, Response
 from p2p.store.api import StoreStatistics
 from p2p.transfer.api import TransferStatistics
@@ -82,7 +83,7 @@ class SwarmStatus(Struct, frozen=True, kw_only=True):
 class Status(Struct, frozen=True, kw_only=True):
     """The node, now. ``addresses`` by listener, as they were bound; ``uptime`` in seconds.
 
-    ``discovery``: each way of finding providers, and whether it is connected.
+    ``discovery``: each way of finding providers, and whether it is connected; ``dht`` None: it does not run.
     """
 
     node: str
@@ -91,6 +92,7 @@ class Status(Struct, frozen=True, kw_only=True):
     addresses: Mapping[str, str]
     uptime: float
     discovery: Mapping[str, bool]
+    dht: DhtStatistics | None = None
     transfer: TransferStatistics
     store: StoreStatistics
     requests: RequestReport

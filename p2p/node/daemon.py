@@ -25,10 +25,7 @@ from p2p.core.swarm.reputation import Reputation
 from p2p.core.swarm.settings import SwarmSettings
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding
 from p2p.core.wire.peer import PeerHello
-from p2p.discovery.composite import Routes
-from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import Identity
-from p2p.discovery.trackers import Trackers
 from p2p.errors import lone
 from p2p.net.hosts import LOOPBACK_HOSTS, guard_hosts
 from p2p.net.server import serve
@@ -42,9 +39,9 @@ from p2p.node.metrics import Metrics, Readings
 from p2p.node.plugins import open_database, open_sources, open_store
 from p2p.node.prefetch import Prefetcher
 from p2p.node.private import PrivateContent
-from p2p.node.references import PeerReferences
 from p2p.node.sharing import Sources, open_shared
 from p2p.node.upkeep import Upkeep, tell_bad
+from p2p.node.ways import Ways, open_dht
 from p2p.origin.factory import open_origins
 from p2p.origin.push import Pusher
 from p2p.registry.hosted import host_layouts
@@ -66,6 +63,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
     from p2p.core.wire.tracker import Intent, IntentCancel
     from p2p.discovery.api import ProviderSource
+    from p2p.discovery.dht.service import DhtDiscovery
     from p2p.net.listeners import Listener
     from p2p.net.server import Server
     from p2p.node.front_end import FrontEnd
@@ -140,6 +138,8 @@ class _Node:
         sources: Sequence[ProviderSource],
         content: SharedContent | None,
         listeners: Mapping[str, Sequence[Listener]],
+        dht: DhtDiscovery | None,
+        rng: random.Random,
         stack: AsyncExitStack,
     ) -> None:
         self.settings = settings
@@ -149,27 +149,22 @@ class _Node:
         self.sources = sources
         self.listeners = listeners
         self.started = trio.current_time()
-        rng = self.rng = random.SystemRandom()
+        self.rng = rng
         upstreams = {**WELL_KNOWN, **settings.upstreams}
         self.origins = open_origins(upstreams, user_agent=f"remora/{__version__}")
         stack.push_async_callback(self.origins.aclose)
 
-        self.static = StaticPeers(settings.peer.static, own=identity.node)
-        self.tracker = (
-            Trackers(settings.tracker, identity, rng=rng, on_intent=self._intent)
-            if settings.tracker
-            else None
-        )
         private = self.private = PrivateContent(settings.private, metadata, self.origins, store)
-        references = PeerReferences(metadata, self.static, lambda: self.links, private.visibility.kept)
-        self.routes = Routes(
-            identity.node,
-            static=self.static,
-            tracker=self.tracker,
+        self.ways = Ways.make(
+            settings,
+            identity,
+            dht=dht,
             rng=rng,
-            ask_peers=references.ask,
+            on_intent=self._intent,
+            references=(metadata, lambda: self.links, private.visibility.kept),
             confined=private.confined,
         )
+        self.routes, self.static, self.tracker = self.ways.routes, self.ways.static, self.ways.tracker
         self.holdings = Holdings(store, private.confined)
         private.announce, private.changed = self.routes.announce, self.holdings.changed
         self.scrubber = Scrubber(store, settings.scrub, on_bad=tell_bad)
@@ -179,8 +174,8 @@ class _Node:
             PeerHello(PROTOCOL_VERSION, identity.node, identity.name, identity.port),
             self.holdings,
             reputation,
-            met=self.static.add_known,
-            find=references.answer,
+            met=self.routes.met,
+            find=self.ways.references.answer,
         )
         client = PeerClient()
         stack.callback(client.close)
@@ -237,7 +232,10 @@ class _Node:
         stack.callback(close_ports, listeners)
         host, port = advertised(settings.peer, listeners["peer"][0].address)
         identity = Identity(own, name, host, port)
-        node = cls(settings, identity, hasher, store, metadata, sources, content, listeners, stack)
+        peers = [listener.address for listener in listeners["peer"]]
+        rng = random.SystemRandom()
+        dht = await open_dht(settings, identity, peers, rng=rng, stack=stack)
+        node = cls(settings, identity, hasher, store, metadata, sources, content, listeners, dht, rng, stack)
         late.append(node)
         return node
 
@@ -310,7 +308,8 @@ class _Node:
                 store=self.store.statistics,
                 requests=lambda: registry.statistics,
                 confined=lambda: len(self.private.confined),
-                discovery=self._ways,
+                discovery=self.ways.states,
+                dht=self.ways.dht_statistics,
                 collection=front_end.hosting.intake.statistics,
                 uploads=front_end.hosting.open_uploads,
                 sinks=front_end.notifications.statistics,
@@ -352,12 +351,6 @@ class _Node:
         if self.prefetcher is not None:
             self.prefetcher.take(message)
 
-    def _ways(self) -> dict[str, bool]:
-        ways = {"static": self.static.available}
-        if self.tracker is not None:
-            ways |= self.tracker.ways()
-        return ways
-
     def _check_store(self) -> str | None:
         return None if self.store.statistics().healthy else "the store failed to write; see the log"
 
@@ -386,7 +379,8 @@ class _Node:
             version=__version__,
             addresses={role: self._address(role) for role in self.listeners},
             uptime=trio.current_time() - self.started,
-            discovery=self._ways(),
+            discovery=self.ways.states(),
+            dht=self.ways.dht_statistics(),
             transfer=self.engine.statistics(),
             store=self.store.statistics(),
             requests=RequestReport.of(registry.statistics),
@@ -395,6 +389,6 @@ class _Node:
 
     async def _explain(self, digest: Digest) -> Mapping[str, object]:
         stored = self.store.find(digest)
-        known = {"known_peers": len(self.static.nodes()), "discovery": self._ways()}
+        known = {"known_peers": len(self.static.nodes()), "discovery": self.ways.states()}
         about = {**known, **self.private.explain(digest)}
         return explained(digest, stored, self.engine.explain(digest), about)

@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from p2p.node.dht_metrics import dht_metrics
+from p2p.node.families import counter, gauge
+
 if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+    from p2p.discovery.dht.statistics import DhtStatistics
     from p2p.net.roster import ServerStatistics
     from p2p.notifications.api import SinkStatistics
     from p2p.registry.api import RequestStatistics
@@ -45,6 +50,8 @@ class Readings:
     scrub: Callable[[], ScrubStatistics]
     confined: Callable[[], int] = lambda: 0
     """Digests that only private repositories reach."""
+    dht: Callable[[], DhtStatistics | None] = lambda: None
+    """None: it does not run."""
     servers: Callable[[], Mapping[str, ServerStatistics]] = field(default=dict)
     """Each listener by its name."""
 
@@ -63,9 +70,9 @@ class NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read everything now."""
-        yield _gauge("build_info", "What runs here.", {(self._version, self._node): 1}, "version", "node")
+        yield gauge("build_info", "What runs here.", {(self._version, self._node): 1}, "version", "node")
         transfer, requests = self._readings.transfer(), self._readings.requests()
-        yield _counter(
+        yield counter(
             "sent_bytes",
             "Bytes of content sent, by whom they went to.",
             {("peers",): transfer.sent_peers, ("clients",): requests.sent},
@@ -76,11 +83,13 @@ class NodeCollector(Collector):
         yield from _private(transfer, requests, self._readings.confined())
         yield from _store(self._readings.store())
         yield from _collection(self._readings.collection())
-        yield _gauge("uploads", "Uploads begun and not ended.", {(): self._readings.uploads()})
+        yield gauge("uploads", "Uploads begun and not ended.", {(): self._readings.uploads()})
         yield from _notifications(self._readings.sinks(), self._readings.lost())
         yield from _scrub(self._readings.scrub())
         yield from _servers(self._readings.servers())
-        yield _gauge(
+        if (dht := self._readings.dht()) is not None:
+            yield from dht_metrics(dht)
+        yield gauge(
             "discovery_connected",
             "Whether a way of finding providers can answer now.",
             {(name,): connected for name, connected in self._readings.discovery().items()},
@@ -102,160 +111,146 @@ class Metrics:
 
 
 def _transfer(now: TransferStatistics) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "received_bytes",
         "Bytes of content received, by source.",
         {("peers",): now.received_peers, ("origin",): now.received_origin},
         "source",
     )
-    yield _counter("chunks_verified", "Chunks whose link held.", {(): now.chunks_verified})
-    yield _counter("chunks_refused", "Chunks whose link did not hold.", {(): now.chunks_refused})
-    yield _counter("peer_strikes", "Offences of peers.", {(): now.strikes})
-    yield _counter("peer_bans", "Bans of peers.", {(): now.bans})
-    yield _gauge(
+    yield counter("chunks_verified", "Chunks whose link held.", {(): now.chunks_verified})
+    yield counter("chunks_refused", "Chunks whose link did not hold.", {(): now.chunks_refused})
+    yield counter("peer_strikes", "Offences of peers.", {(): now.strikes})
+    yield counter("peer_bans", "Bans of peers.", {(): now.bans})
+    yield gauge(
         "banned_peer",
         "Peers banned now, and why.",
         dict.fromkeys(now.banned.items(), 1),
         "node",
         "offence",
     )
-    yield _counter(
+    yield counter(
         "swarms_ended",
         "Downloads that ended, by outcome.",
         {("done",): now.swarms_done, ("failed",): now.swarms_failed},
         "outcome",
     )
-    yield _counter("leases_taken", "Leases on the origin taken.", {(): now.leases_taken})
-    yield _counter("hedges", "Requests sent a second time because the first was slow.", {(): now.hedges})
-    yield _counter("lazy_bytes", "Bytes of small ranges that were read from origins alone.", {(): now.lazy})
-    yield _gauge("swarms", "Downloads under way.", {(): now.swarms})
-    yield _gauge("peer_links", "Subscriptions to peers.", {(): now.links})
-    yield _gauge("leases_held", "Leases on the origin held now.", {(): now.leases_held})
-    yield _gauge("readers", "Readers of content now.", {(): now.readers})
+    yield counter("leases_taken", "Leases on the origin taken.", {(): now.leases_taken})
+    yield counter("hedges", "Requests sent a second time because the first was slow.", {(): now.hedges})
+    yield counter("lazy_bytes", "Bytes of small ranges that were read from origins alone.", {(): now.lazy})
+    yield gauge("swarms", "Downloads under way.", {(): now.swarms})
+    yield gauge("peer_links", "Subscriptions to peers.", {(): now.links})
+    yield gauge("leases_held", "Leases on the origin held now.", {(): now.leases_held})
+    yield gauge("readers", "Readers of content now.", {(): now.readers})
 
 
 def _store(now: StoreStatistics) -> Iterator[Metric]:
-    yield _gauge("store_blobs", "Complete blobs.", {(): now.blobs})
-    yield _gauge("store_bytes", "Bytes of complete blobs.", {(): now.blob_bytes})
-    yield _gauge("store_partials", "Blobs begun and not complete.", {(): now.partials})
-    yield _gauge("store_reserved_bytes", "Bytes reserved for blobs not complete.", {(): now.reserved_bytes})
-    yield _gauge("store_pinned_bytes", "Bytes of blobs that are never evicted.", {(): now.pinned_bytes})
-    yield _gauge("store_capacity_bytes", "The quota; 0 where there is none.", {(): now.capacity})
-    yield _gauge("store_free_bytes", "Bytes that the filesystem has left.", {(): now.free})
-    yield _counter("store_evicted_blobs", "Blobs evicted.", {(): now.evicted})
-    yield _counter("store_quarantined_blobs", "Blobs found corrupt and set aside.", {(): now.quarantined})
-    yield _gauge("store_healthy", "0 after a failed write or fsync.", {(): now.healthy})
+    yield gauge("store_blobs", "Complete blobs.", {(): now.blobs})
+    yield gauge("store_bytes", "Bytes of complete blobs.", {(): now.blob_bytes})
+    yield gauge("store_partials", "Blobs begun and not complete.", {(): now.partials})
+    yield gauge("store_reserved_bytes", "Bytes reserved for blobs not complete.", {(): now.reserved_bytes})
+    yield gauge("store_pinned_bytes", "Bytes of blobs that are never evicted.", {(): now.pinned_bytes})
+    yield gauge("store_capacity_bytes", "The quota; 0 where there is none.", {(): now.capacity})
+    yield gauge("store_free_bytes", "Bytes that the filesystem has left.", {(): now.free})
+    yield counter("store_evicted_blobs", "Blobs evicted.", {(): now.evicted})
+    yield counter("store_quarantined_blobs", "Blobs found corrupt and set aside.", {(): now.quarantined})
+    yield gauge("store_healthy", "0 after a failed write or fsync.", {(): now.healthy})
 
 
 def _collection(now: CollectionStatistics) -> Iterator[Metric]:
-    yield _counter("collected_blobs", "Hosted blobs that nothing referred to, deleted.", {(): now.collected})
-    yield _counter("collected_bytes", "Bytes of them.", {(): now.bytes})
-    yield _counter("shared_orphans", "Objects of no blob, removed from shared content.", {(): now.orphans})
-    yield _counter("shared_orphan_bytes", "Bytes of them.", {(): now.orphan_bytes})
-    yield _counter("shared_moved_blobs", "Blobs moved from here to shared content.", {(): now.moved})
-    yield _gauge("shared_missing_blobs", "Blobs that have lost their object there.", {(): now.missing})
-    yield _gauge("review_queue", "Hosted blobs queued for a review.", {(): now.queued})
-    yield _gauge("review_queue_overdue", "Those whose time had come.", {(): now.overdue})
-    yield _gauge("review_queue_retries", "Reviews that were put off, of those queued.", {(): now.retries})
+    yield counter("collected_blobs", "Hosted blobs that nothing referred to, deleted.", {(): now.collected})
+    yield counter("collected_bytes", "Bytes of them.", {(): now.bytes})
+    yield counter("shared_orphans", "Objects of no blob, removed from shared content.", {(): now.orphans})
+    yield counter("shared_orphan_bytes", "Bytes of them.", {(): now.orphan_bytes})
+    yield counter("shared_moved_blobs", "Blobs moved from here to shared content.", {(): now.moved})
+    yield gauge("shared_missing_blobs", "Blobs that have lost their object there.", {(): now.missing})
+    yield gauge("review_queue", "Hosted blobs queued for a review.", {(): now.queued})
+    yield gauge("review_queue_overdue", "Those whose time had come.", {(): now.overdue})
+    yield gauge("review_queue_retries", "Reviews that were put off, of those queued.", {(): now.retries})
 
 
 def _notifications(sinks: Mapping[str, SinkStatistics], lost: int) -> Iterator[Metric]:
-    yield _gauge(
+    yield gauge(
         "notifications_queued",
         "Events that a sink has not confirmed.",
         {(name,): one.queued for name, one in sinks.items()},
         "sink",
     )
-    yield _counter(
+    yield counter(
         "notifications_delivered",
         "Events delivered.",
         {(name,): one.delivered for name, one in sinks.items()},
         "sink",
     )
-    yield _counter(
+    yield counter(
         "notifications_failed",
         "Attempts to deliver that failed.",
         {(name,): one.failed for name, one in sinks.items()},
         "sink",
     )
-    yield _counter(
+    yield counter(
         "notifications_dropped",
         "Events dropped because the queue could not keep them.",
         {(name,): one.dropped for name, one in sinks.items()},
         "sink",
     )
-    yield _counter("notifications_lost", "Events that could not be queued.", {(): lost})
+    yield counter("notifications_lost", "Events that could not be queued.", {(): lost})
 
 
 def _scrub(now: ScrubStatistics) -> Iterator[Metric]:
-    yield _counter("scrub_cycles", "Times that the whole store was hashed anew.", {(): now.cycles})
-    yield _counter("scrubbed_blobs", "Blobs hashed anew at rest.", {(): now.blobs})
-    yield _counter("scrubbed_bytes", "Bytes of them.", {(): now.bytes})
-    yield _counter("scrub_bad_blobs", "Those that were corrupt and put aside.", {(): now.bad})
-    yield _counter("scrub_failures", "Blobs that the disk refused to read or record.", {(): now.failed})
+    yield counter("scrub_cycles", "Times that the whole store was hashed anew.", {(): now.cycles})
+    yield counter("scrubbed_blobs", "Blobs hashed anew at rest.", {(): now.blobs})
+    yield counter("scrubbed_bytes", "Bytes of them.", {(): now.bytes})
+    yield counter("scrub_bad_blobs", "Those that were corrupt and put aside.", {(): now.bad})
+    yield counter("scrub_failures", "Blobs that the disk refused to read or record.", {(): now.failed})
 
 
 def _requests(now: RequestStatistics) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "requests",
         "Requests to the registry, by route and status.",
         {(route, str(status)): count for (route, status), count in sorted(now.requests.items())},
         "route",
         "status",
     )
-    yield _counter("cache_hits", "Requests for content that was complete here.", {(): now.hits})
-    yield _counter("cache_misses", "Requests for content that was not.", {(): now.misses})
-    yield _counter("stale_tags", "Tags answered without their origin.", {(): now.stale_tags})
+    yield counter("cache_hits", "Requests for content that was complete here.", {(): now.hits})
+    yield counter("cache_misses", "Requests for content that was not.", {(): now.misses})
+    yield counter("stale_tags", "Tags answered without their origin.", {(): now.stale_tags})
 
 
 def _private(transfer: TransferStatistics, requests: RequestStatistics, confined: int) -> Iterator[Metric]:
-    yield _counter(
+    yield counter(
         "private_refused",
         "Requests for private repositories without proof of access.",
         {(): requests.private_refused},
     )
-    yield _counter(
+    yield counter(
         "private_withheld", "Asks of peers for private content, told of nothing.", {(): transfer.withheld}
     )
-    yield _gauge("private_digests", "Digests that only private repositories reach.", {(): confined})
+    yield gauge("private_digests", "Digests that only private repositories reach.", {(): confined})
 
 
 def _servers(now: Mapping[str, ServerStatistics]) -> Iterator[Metric]:
-    yield _gauge(
+    yield gauge(
         "connections",
         "Connections open.",
         {(name,): one.connections for name, one in now.items()},
         "listener",
     )
-    yield _gauge(
+    yield gauge(
         "connections_waiting",
         "Connections open without a request under way.",
         {(name,): one.waiting for name, one in now.items()},
         "listener",
     )
-    yield _counter(
+    yield counter(
         "connections_accepted",
         "Connections taken.",
         {(name,): one.accepted for name, one in now.items()},
         "listener",
     )
-    yield _counter(
+    yield counter(
         "connections_evicted",
         "Connections that made room for others.",
         {(name,): one.evicted for name, one in now.items()},
         "listener",
     )
-
-
-def _counter(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
-    family = CounterMetricFamily(f"remora_{name}", text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, value)
-    return family
-
-
-def _gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
-    family = GaugeMetricFamily(f"remora_{name}", text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, float(value))
-    return family

@@ -13,8 +13,11 @@ from p2p.content.directory import DirectoryContent
 from p2p.content.memory import MemoryBody as MemoryContentBody
 from p2p.content.memory import MemoryContent
 from p2p.content.s3 import S3Content
+from p2p.core.dht.sealing import Aead
 from p2p.discovery.api import Discovery, Leases, PeerBook, References
-from p2p.discovery.composite import Routes
+from p2p.discovery.composite import DhtWay, Routes
+from p2p.discovery.dht.crypto import AesGcm
+from p2p.discovery.dht.service import DhtDiscovery
 from p2p.discovery.static import StaticPeers
 from p2p.discovery.tracker_client import TrackerClient
 from p2p.discovery.trackers import Trackers
@@ -78,8 +81,10 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Destination, [Pusher, MemoryDestination]),
     (Upstream, [RegistryOrigin, MemoryOrigin]),
     (OriginLookup, [Origins, registry_rig.MemoryOrigins]),
-    (Discovery, [TrackerClient, Trackers, StaticPeers, Routes, cluster.BoardClient]),
+    (Discovery, [DhtDiscovery, TrackerClient, Trackers, StaticPeers, Routes, cluster.BoardClient]),
     (PeerBook, [StaticPeers]),
+    (DhtWay, [DhtDiscovery]),
+    (Aead, [AesGcm]),
     (Leases, [TrackerClient, Trackers, Routes, cluster.BoardClient]),
     (References, [TrackerClient, Trackers, Routes, registry_rig.MemoryReferences]),
     (Metadata, [SqlMetadata, MemoryMetadata, MemoryHosting]),

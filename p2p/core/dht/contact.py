@@ -9,6 +9,8 @@ import hashlib
 from typing import Final, NamedTuple
 
 ID_BYTES: Final = 20
+K: Final = 8
+"""Nodes in a bucket, and nodes that keep a record."""
 IPV4_BYTES: Final = 4
 IPV6_BYTES: Final = 16
 

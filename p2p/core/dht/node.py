@@ -11,7 +11,7 @@ from kademlia.node import Node  # type: ignore[import-untyped]  # ships no types
 from p2p.core.dht import events as ev
 from p2p.core.dht.admission import Admission
 from p2p.core.dht.calls import RESEND, Call, Calls, Outcome
-from p2p.core.dht.contact import IPV4_BYTES, IPV6_BYTES, Contact, Endpoint, distance, id_of
+from p2p.core.dht.contact import IPV4_BYTES, IPV6_BYTES, Contact, Endpoint, K, distance, id_of
 from p2p.core.dht.lookup import Lookup
 from p2p.core.dht.messages import (
     NO_TOKEN,
@@ -27,7 +27,7 @@ from p2p.core.dht.messages import (
     encode,
 )
 from p2p.core.dht.records import Records, is_good
-from p2p.core.dht.routing import CAPACITY, K, Member, Table
+from p2p.core.dht.routing import CAPACITY, Member, Table
 from p2p.core.dht.searches import BUDGET, Search, Searches
 from p2p.core.dht.server import Server, pong_bytes
 

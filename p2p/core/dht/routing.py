@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Final
 from kademlia.node import Node  # type: ignore[import-untyped]  # ships no types
 from kademlia.routing import KBucket, RoutingTable  # type: ignore[import-untyped]
 
-from p2p.core.dht.contact import Contact, Endpoint
+from p2p.core.dht.contact import Contact, Endpoint, K
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-K: Final = 8
 CAPACITY: Final = 1024
 _TOP: Final = (1 << 160) - 1
 

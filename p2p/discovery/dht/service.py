@@ -12,11 +12,12 @@ import structlog
 import trio
 
 from p2p.core.dht import events as ev
+from p2p.core.dht.contact import K
 from p2p.core.dht.messages import decode, encode
 from p2p.core.dht.node import Dht, Own
 from p2p.core.dht.records import LIFE, make
 from p2p.core.dht.replay import ReplayWindow
-from p2p.core.dht.routing import CAPACITY, K
+from p2p.core.dht.routing import CAPACITY
 from p2p.core.dht.sealing import Dropped, Sealer, blob_key
 from p2p.core.swarm.events import LeaseState, Planned
 from p2p.core.wire.common import Provider

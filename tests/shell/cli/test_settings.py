@@ -15,6 +15,7 @@ from p2p.cli.settings import (
 )
 from p2p.cli.toml import dumps
 from p2p.config import NodeSettings
+from p2p.discovery.dht.keyring import new_key
 from p2p.errors import ConfigError
 
 
@@ -96,6 +97,13 @@ def test_a_well_known_upstream_needs_no_url(file: Path) -> None:
     file.write_text("[upstreams.hub]\nstreams = 2\n")
     with pytest.raises(ConfigError, match=r"upstreams\.hub has no url"):
         load_settings(file=str(file), environ={})
+
+
+def test_cluster_keys_are_not_printed() -> None:
+    key = new_key()
+    text = dumps(effective(load_settings({}, environ={"REMORA_DHT__CLUSTER_KEYS": key})))
+    assert key not in text
+    assert 'cluster_keys = ["********"]' in text
 
 
 def test_what_is_printed_is_a_valid_file_without_secrets(file: Path) -> None:
