@@ -8,6 +8,7 @@ only while others are heard: a node that is cut off from all keeps its table.
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,8 @@ SILENCE: Final = 5.0
 RECHECK: Final = 1.0
 HEARD: Final = 10.0
 """Whoever heard nobody for so long suspects its own network, not its contacts."""
+IDLE: Final = 300.0
+"""Seconds after which a contact that was not heard is asked."""
 RESTED: Final = 60.0
 """A contact that was seen within so many seconds need not be asked whether it is still there."""
 
@@ -115,6 +118,12 @@ class Admission:
         else:
             wait = RECHECK * 2 ** min(member.failures - 1, 6)
             self._suspects[node] = min(self._suspects.get(node, float("inf")), now + wait)
+
+    def look_after(self, now: float) -> None:
+        """Suspect some of those that were not heard for long: the dead are found though nobody needs them."""
+        silent = [one for one in self._table if one.seen + IDLE <= now and one.id not in self._suspects]
+        for one in heapq.nsmallest(AT_ONCE, silent, key=lambda one: one.seen):
+            self._suspects[one.id] = now
 
     def check(self, now: float) -> list[Member]:
         """Give the suspects to ping now; ``answered`` or ``failed`` tells how it went."""

@@ -11,7 +11,7 @@ from kademlia.node import Node  # type: ignore[import-untyped]  # ships no types
 from p2p.core.dht import events as ev
 from p2p.core.dht.admission import Admission
 from p2p.core.dht.calls import RESEND, Call, Calls, Outcome
-from p2p.core.dht.contact import IPV4_BYTES, IPV6_BYTES, Contact, Endpoint, K, distance, id_of
+from p2p.core.dht.contact import ID_BYTES, IPV4_BYTES, IPV6_BYTES, Contact, Endpoint, K, distance, id_of
 from p2p.core.dht.lookup import Lookup
 from p2p.core.dht.messages import (
     NO_TOKEN,
@@ -27,7 +27,7 @@ from p2p.core.dht.messages import (
     encode,
 )
 from p2p.core.dht.records import Records, is_good
-from p2p.core.dht.routing import CAPACITY, Member, Table
+from p2p.core.dht.routing import CAPACITY, Bucket, Member, Table
 from p2p.core.dht.searches import BUDGET, Search, Searches
 from p2p.core.dht.server import Server, pong_bytes
 
@@ -40,8 +40,8 @@ REFRESH: Final = 900.0
 """Seconds after which a bucket in which nothing happened is refreshed."""
 LOOK: Final = 30.0
 """Seconds between two looks for such buckets."""
-JOINS: Final = (0.0, 2.0, 10.0, 30.0)
-"""Seconds after the first contact at which the node looks for its own neighbours."""
+JOIN, JOIN_LONGEST = 0.5, 30.0
+"""Seconds between looks around while the table still grows; twice as many each time."""
 TOKENS: Final = 2048
 
 
@@ -105,7 +105,9 @@ class Dht:
         )
         self._calls = Calls()
         self._tokens: OrderedDict[Endpoint, bytes] = OrderedDict()
-        self._joins: list[float] = []
+        self._join_at = float("inf")
+        self._join_pause = JOIN
+        self._joined = 0
         self._look_at = now + LOOK
         self._internal = 0
         self._out: list[ev.Action] = []
@@ -142,7 +144,7 @@ class Dht:
     def next_deadline(self) -> float:
         """When a ``Tick`` is due, on the shell's clock."""
         times = [self._calls.next_deadline(), self.admission.next_deadline(), self.searches.next_deadline()]
-        return min([self._look_at, *self._joins[:1], *(at for at in times if at is not None)])
+        return min([self._look_at, self._join_at, *(at for at in times if at is not None)])
 
     # ── what others want ───────────────────────────────────────────────────────────────────────────
 
@@ -223,8 +225,8 @@ class Dht:
                 return
             self.admission.heard_at = now
             contact = Contact(message.sender, call.endpoint)
-            if not len(self.table) and not self._joins:
-                self._joins = [now + after for after in JOINS]
+            if not len(self.table):
+                self._join_at, self._join_pause, self._joined = now, JOIN, 0
             self.admission.admit(Member(message.public, contact, message.port, now), now)
             self.counts.admitted += 1
             self._out.append(ev.Admitted(contact, message.node, message.port))
@@ -275,17 +277,33 @@ class Dht:
                 self.admission.done()
             self._not_there(call, now)
         self._server.sweep(now)
-        while self._joins and self._joins[0] <= now:
-            self._joins.pop(0)
-            self._look_for(self.id)
+        if now >= self._join_at:
+            self._join(now)
         if now >= self._look_at:
             self._look_at = now + LOOK
+            self.admission.look_after(now)
             for bucket in self.table.stale_buckets(now - REFRESH):
-                low, high = bucket.range
-                bucket.touch(now)
-                self._look_for(
-                    (low + int.from_bytes(self._entropy(20), "big") % (high - low + 1)).to_bytes(20, "big")
-                )
+                self._refresh(bucket, now)
+
+    def _join(self, now: float) -> None:
+        """Look around, near and far, and again while that brings somebody new or few are known."""
+        known, before = len(self.table), self._joined
+        settled = known >= self._k and known == before
+        self._join_pause = min(2 * self._join_pause, JOIN_LONGEST)
+        self._join_at = float("inf") if settled else now + self._join_pause
+        self._joined = known
+        if not settled:
+            self._look_for(self.id)
+            for bucket in self.table.buckets:
+                if len(bucket) < self._k:
+                    self._refresh(bucket, now)
+
+    def _refresh(self, bucket: Bucket, now: float) -> None:
+        """Look for any id in a bucket's range: those who answer on the way come into the table."""
+        low, high = bucket.range
+        bucket.touch(now)
+        number = low + int.from_bytes(self._entropy(ID_BYTES), "big") % (high - low + 1)
+        self._look_for(number.to_bytes(ID_BYTES, "big"))
 
     def _settle(self, now: float) -> None:
         for endpoint in self.admission.take(now):
@@ -330,7 +348,7 @@ class Dht:
     def _put(self, search: Search, now: float) -> None:
         """The nearest nodes are known: leave the record with them, and keep it here if this is one."""
         assert isinstance(search.event, ev.Provide)
-        search.putting = True
+        self.searches.begin_puts(search)
         record = search.event.record
         near = search.lookup.closest()
         own = distance(self.id, record.key)

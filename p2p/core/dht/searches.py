@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -49,6 +50,7 @@ class Searches:
         self.running: dict[int, Search] = {}
         self._waiting: deque[Seek | Provide] = deque()
         self._changed: dict[int, None] = {}
+        self._ends: list[tuple[float, int]] = []
 
     @property
     def waiting(self) -> int:
@@ -74,6 +76,7 @@ class Searches:
             event = self._waiting.popleft()
             search = self.running[event.lookup] = Search(event, self._begin(event, now), now)
             self._changed[event.lookup] = None
+            heapq.heappush(self._ends, (search.until, event.lookup))
             fresh.append(search)
         return fresh
 
@@ -113,9 +116,15 @@ class Searches:
 
     def changed(self, now: float) -> list[Search]:
         """Give those to be looked at: something came for them, or they are out of time."""
-        due = [number for number, search in self.running.items() if search.until <= now]
-        numbers, self._changed = {**self._changed, **dict.fromkeys(due)}, {}
+        numbers, self._changed = self._changed, {}
+        while (end := self.next_deadline()) is not None and end <= now:
+            numbers[heapq.heappop(self._ends)[1]] = None
         return [self.running[number] for number in numbers if number in self.running]
+
+    def begin_puts(self, search: Search) -> None:
+        """The nearest nodes are known: its time now is that of the puts."""
+        search.putting = True
+        heapq.heappush(self._ends, (search.until, search.event.lookup))
 
     def end(self, search: Search, now: float) -> Ended:
         """It is over."""
@@ -126,4 +135,10 @@ class Searches:
 
     def next_deadline(self) -> float | None:
         """When the first one is out of time."""
-        return min((search.until for search in self.running.values()), default=None)
+        while self._ends:
+            end, number = self._ends[0]
+            search = self.running.get(number)
+            if search is not None and search.until == end:
+                return end
+            heapq.heappop(self._ends)  # ended before its time, or given more of it
+        return None

@@ -8,6 +8,7 @@ from p2p.core.dht.admission import (
     AT_ONCE,
     FAILURES,
     HEARD,
+    IDLE,
     RECHECK,
     REMEMBERED,
     RESTED,
@@ -152,3 +153,15 @@ def test_a_crowded_bucket_asks_who_was_not_seen_for_long() -> None:
         number += 1
     (suspect,) = admission.check(RESTED + 1)
     assert suspect.seen == 0.0
+
+
+def test_those_not_heard_for_long_are_asked_a_few_at_a_time(admission: Admission, table: Table) -> None:
+    for number in range(2 * AT_ONCE):
+        admission.admit(member(number, number / 100), 0.0)
+    assert len(table) > AT_ONCE
+    admission.look_after(IDLE - 1)
+    assert admission.next_deadline() is None
+    admission.look_after(IDLE + 1)
+    asked = admission.check(IDLE + 1)
+    assert len(asked) == AT_ONCE
+    assert max(one.seen for one in asked) <= min(one.seen for one in table if one not in asked)

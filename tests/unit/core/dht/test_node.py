@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from p2p.core.dht.admission import IDLE
 from p2p.core.dht.contact import Endpoint
 from p2p.core.dht.events import Abandon, Discovered, Ended, Meet, Provide, Received, Seek, Tick, Transmit
 from p2p.core.dht.messages import NO_TOKEN, DhtMessage, Find, Found, Held, Ping, Place, Pong, Prove, encode
@@ -53,7 +54,7 @@ def test_the_union_of_what_all_keep() -> None:
     for number in range(20):
         network.provide(number, KEY)
     far = next(n for n in range(20, 30) if not network.nodes[n].records)
-    assert network.seek(far, KEY, enough=20).count == 20
+    assert network.seek(far, KEY, enough=20).count >= 14, "eight keepers, five records at random from each"
     early = network.seek(far, KEY, enough=3)
     assert 3 <= early.count < 20
     assert early.queries <= 3
@@ -82,21 +83,19 @@ def test_records_run_out_unless_they_are_renewed() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_a_quarter_dead_and_loss(seed: int) -> None:
-    network = Network(60, seed=seed, loss=0.02)
+    network = Network(45, seed=seed, loss=0.02)
     network.join(20.0)
     for n in range(8):
         assert network.provide(n, key_of(f"blob {n}")).count >= 5
     for n in range(20, 35):
         network.alive[n] = False
-    found = [network.seek(40 + n, key_of(f"blob {n}"), enough=1) for n in range(8)]
+    found = [network.seek(36 + n, key_of(f"blob {n}"), enough=1) for n in range(8)]
     assert sum(one.count for one in found) == 8
     assert all(one.seconds <= 1.0 for one in found)
     # Some time later the dead are forgotten, and nobody else is.
-    for n in range(200):
-        network.seek(n % 20, key_of(f"nothing {n}"), lookup=9)
-    network.run(network.now + 60)
+    network.run(network.now + 900)
     dead = {network.nodes[n].id for n in range(20, 35)}
     kept = sum(one.id in dead for node in network.nodes[:20] for one in node.table)
     assert kept <= 0.05 * sum(len(node.table) for node in network.nodes[:20])
@@ -144,10 +143,13 @@ def test_buckets_are_refreshed() -> None:
     network = Network(30)
     network.join()
     before = network.sent
-    network.run(network.now + REFRESH / 2)
+    network.run(network.now + IDLE / 2)
     assert network.sent == before, "a table in use costs nothing"
+    network.run(network.now + IDLE)
+    asked = network.sent - before
+    assert 0 < asked <= 2 * sum(len(node.table) for node in network.nodes), "one ping for each contact"
     network.run(network.now + REFRESH)
-    assert network.sent > before
+    assert network.sent - before > 3 * asked, "and lookups"
 
 
 # ── what strangers can do, and can't ───────────────────────────────────────────────────────────────

@@ -62,7 +62,8 @@ def test_puts_are_counted() -> None:
     searches = Searches(begin)
     searches.add(Provide(7, HELD.record, EPOCH), [])
     (search,) = searches.start(0.0)
-    search.putting, search.puts = True, {ONE.id, b"2" * 20, b"3" * 20}
+    searches.begin_puts(search)
+    search.puts = {ONE.id, b"2" * 20, b"3" * 20}
     assert searches.next_deadline() == PUT_BUDGET
     searches.stored(7, ONE.id)
     searches.stored(7, ONE.id)
