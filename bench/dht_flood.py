@@ -50,14 +50,12 @@ def garbage(seed: int) -> list[bytes]:
             case 6:
                 out.append(bytes(good[: rng.randrange(len(good))]))
             case _:
-                out.append(
-                    bytes(good)
-                )  # sealed by a member, and no message; from the second time on, a replay
+                out.append(bytes(good))  # by a member, and no message; then a replay
     return out
 
 
 class Sender:
-    """Sends as fast as the node takes it; what overflowed its socket was never at the node, and counts not."""
+    """Sends as fast as the node takes it; what overflowed its socket never was at the node."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")

@@ -23,7 +23,7 @@ class Process:
     def __init__(self, numbers: list[int]) -> None:
         self.numbers = numbers
         self.said = ""
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in `end`
         self._child = subprocess.Popen(
             [sys.executable, "-m", "bench.dht_worker"],
             stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 """Some DHT nodes in one process, driven by lines of JSON on stdin and answering with lines on stdout.
 
-A line is the name of one of ``Worker``'s methods and its arguments, ``["start", [[0, 1], ["127.0.0.1:40000"]]]``;
-the answer is what the method gives.
+A line is the name of one of ``Worker``'s methods and its arguments, as ``["start", [[0, 1], []]]``; the
+answer is what the method gives.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Worker:
             return sum(min(self.nodes[n].discovery.statistics().stored, count) for n, count in want.items())
 
         with trio.move_on_after(LONGEST):
-            while stored() < sum(want.values()):
+            while stored() < sum(want.values()):  # noqa: ASYNC110 - nothing tells of it
                 await trio.sleep(0.02)
         return stored()
 

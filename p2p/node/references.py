@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from p2p.discovery.static import StaticPeers
     from p2p.metadata.api import TagRecords
     from p2p.transfer.links import Links
+
+
+MORE: Final = 8
+"""Known peers that are asked beside the linked and the configured ones, others for each tag."""
 
 
 class PeerReferences:
@@ -40,8 +44,11 @@ class PeerReferences:
         self._links = links
 
     async def ask(self, repository: str, reference: str) -> KnownReference | None:
-        """Ask the configured peers what a tag pointed to when they saw it last."""
-        found = await self._links().find_reference(self._static.configured(), repository, reference)
+        """Ask linked peers, the configured ones and some that are known what a tag pointed to last."""
+        configured = self._static.configured()
+        known = self._static.providers(f"{repository}:{reference}")  # the configured ones first
+        asked = (*configured, *known[len(configured) :][:MORE])
+        found = await self._links().find_reference(asked, repository, reference)
         if found is None:
             return None
         return KnownReference(Digest.parse(found.digest), found.media_type, found.size, found.age)

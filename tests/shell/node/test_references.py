@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, cast
 
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.reference import Repository
+from p2p.core.wire.common import Provider
 from p2p.core.wire.peer import FindReference, FoundReference
 from p2p.discovery.static import StaticPeers
 from p2p.metadata.api import TagRow
 from p2p.metadata.hosting import HOSTED
 from p2p.metadata.memory import MemoryMetadata
-from p2p.node.references import PeerReferences
+from p2p.node.references import MORE, PeerReferences
 
 if TYPE_CHECKING:
     from p2p.transfer.links import Links
@@ -27,10 +28,12 @@ class Asked:
 
     def __init__(self, answer: FoundReference | None) -> None:
         self._answer = answer
+        self.asked: tuple[Provider, ...] = ()
 
     async def find_reference(
-        self, providers: object, repository: str, reference: str
+        self, providers: tuple[Provider, ...], repository: str, reference: str
     ) -> FoundReference | None:
+        self.asked = providers
         return self._answer
 
 
@@ -59,3 +62,16 @@ async def test_peers_are_asked() -> None:
     assert known is not None
     assert (known.digest, known.age) == (DIGEST, 1.5)
     assert await references(MemoryMetadata()).ask("docker.io/library/app", "1") is None
+
+
+async def test_beside_the_configured_peers_some_of_the_known_are_asked() -> None:
+    links, static = Asked(None), StaticPeers(("10.0.0.1:5001",), own="n")
+    for number in range(20):
+        static.add_known(Provider(f"met {number}", "m", "10.0.1.1", 6000 + number))
+    peers = PeerReferences(MemoryMetadata(), static, lambda: cast("Links", links))
+    await peers.ask("docker.io/library/app", "1")
+    assert links.asked[0].host == "10.0.0.1"
+    assert len(links.asked) == 1 + MORE
+    before = set(links.asked)
+    await peers.ask("docker.io/library/app", "2")
+    assert set(links.asked) != before, "others for another tag"
