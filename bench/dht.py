@@ -1,7 +1,7 @@
 """The DHT at work: ``python -m bench.dht [--short] [--only NAME …]``.
 
-Two hundred nodes, each with its own UDP socket, key, routing table and seals, in a few processes; a quarter of
-them is then stopped without a word. And one node under a flood of datagrams that are not for it.
+Two hundred nodes, each with its own UDP socket, key, routing table and seals, in a few processes; a
+quarter of them is then stopped without a word. And one node under a flood of datagrams that are not for it.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ async def test_beside_the_configured_peers_some_of_the_known_are_asked() -> None
     links, static = Asked(None), StaticPeers(("10.0.0.1:5001",), own="n")
     for number in range(20):
         static.add_known(Provider(f"met {number}", "m", "10.0.1.1", 6000 + number))
-    peers = PeerReferences(MemoryMetadata(), static, lambda: cast("Links", links))
+    peers = PeerReferences(MemoryMetadata(), static, lambda: cast("Links", links), is_secret)
     await peers.ask("docker.io/library/app", "1")
     assert links.asked[0].host == "10.0.0.1"
     assert len(links.asked) == 1 + MORE
