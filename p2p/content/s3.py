@@ -43,8 +43,8 @@ STREAM: Final = 1 << 20
 """Bytes that a stream gathers before it gives them."""
 
 # A reader's client waits for its first byte: two tries must end before registry.first_byte_timeout does.
-READ_SECONDS: Final = 8
-WRITE_SECONDS: Final = 60
+READ_SECONDS: Final = 8.0
+WRITE_SECONDS: Final = 60.0
 AGAIN_SECONDS: Final = 5.0
 """After all tries of a request failed: to be told to the client, and not to be tried again before."""
 BROKEN_SECONDS: Final = 1.0
@@ -228,7 +228,7 @@ async def open_s3(context: ContentContext) -> AsyncGenerator[S3Content]:
             "hosting.content", "s3:// needs the package obstore", "Install remora[s3]"
         ) from error
 
-    def store(seconds: int, tries: int) -> S3Store:
+    def store(seconds: float, tries: int) -> S3Store:
         settings: dict[str, Any] = {
             "client_options": {
                 "allow_http": options.get("endpoint", "").startswith("http://"),

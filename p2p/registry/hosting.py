@@ -71,7 +71,9 @@ class HostedRepositories:
             kept=kept,
             sharing=sharing,
         )
-        self._sessions = Sessions(records=hosting, uploads=uploads, expiry=settings.upload_expiry)
+        self._sessions = Sessions(
+            records=hosting, uploads=uploads, expiry=settings.upload_expiry, others=sharing is not None
+        )
         teller = self._teller = Teller(Silence() if notifier is None else notifier)
         self._own = self._endpoints(self.intake, uploads, teller, manifest_bytes)
         self._through = None if through is None else self._endpoints(through, uploads, teller, manifest_bytes)

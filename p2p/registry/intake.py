@@ -207,14 +207,20 @@ class Intake:
         Of shared content only that is pinned which does not lie there yet. ContentRefusedError where that
         can't be used.
         """
-        if self._sharing is None:
-            await refuse_without_content(self._hosting)
-        else:
-            await self._check(self._sharing)
         gone: list[Digest] = []
-        # What another front end is deleting is its affair.
-        if await self._hosting.collects():
-            await self._delete_claimed(gone)
+        try:
+            if self._sharing is None:
+                await refuse_without_content(self._hosting)
+            else:
+                await self._sharing.check()
+            # What another front end is deleting is its affair.
+            if await self._hosting.collects():
+                await self._delete_claimed(gone)
+        except ContentRefusedError:
+            raise
+        except ContentError as error:
+            # It may come back; until then what is here is served.
+            log.warning("shared content can't be reached", cause=str(error))
         mended = len(gone)
         last, lost = "", 0
         while owned := await self._hosting.places(_PAGE, last):
@@ -227,18 +233,9 @@ class Intake:
                 if blob is not None and not blob.pinned:
                     await self._content.pin(row.digest)
                     mended += 1
-        if lost:
+        if lost and self._sharing is None:
             log.error("owned blobs are not in the store", count=lost, mend="Restore the state directory")
         return mended
-
-    async def _check(self, sharing: Sharing) -> None:
-        try:
-            await sharing.check()
-        except ContentRefusedError:
-            raise
-        except ContentError as error:
-            # It may come back; until then what is here is served.
-            log.warning("shared content can't be reached", cause=str(error))
 
     async def collect(
         self,

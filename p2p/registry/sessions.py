@@ -41,7 +41,10 @@ class _Live:
 
 
 class Sessions:
-    """The uploads of one front end. ``expiry`` in seconds."""
+    """The uploads of one front end. ``expiry`` in seconds.
+
+    ``others``: there are other front ends, so that a session without bytes here may be one of theirs.
+    """
 
     def __init__(
         self,
@@ -49,11 +52,13 @@ class Sessions:
         records: UploadRecords,
         uploads: Uploads,
         expiry: float,
+        others: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._records = records
         self._uploads = uploads
         self._expiry = timedelta(seconds=expiry)
+        self._others = others
         self._now = now
         self._live: dict[str, _Live] = {}
         self._in_use: set[str] = set()
@@ -116,7 +121,9 @@ class Sessions:
                 try:
                     upload = await self._uploads.resume(session)
                 except KeyError:
-                    await self._records.end_upload(session)
+                    # Sent to the wrong front end, it is not lost: who has its bytes goes on with it.
+                    if not self._others:
+                        await self._records.end_upload(session)
                     raise _unknown(repository, session) from None
                 live = self._live[session] = _Live(upload, trio.current_time())
             try:
@@ -215,5 +222,5 @@ def _unknown(repository: Repository, session: str) -> RegistryError:
     return RegistryError(
         "BLOB_UPLOAD_UNKNOWN",
         f"repository {repository.path} has no upload {session}",
-        mend="Begin a new one: it ended, was cancelled, or expired",
+        mend="Begin a new one: it ended, was cancelled, expired, or was begun at another front end",
     )

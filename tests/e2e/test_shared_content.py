@@ -14,17 +14,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
+from p2p.metadata.sql import open_metadata
 from tests.e2e.test_push_crash import Client, Desk, digest_of
+from tests.shell.registry.test_races import BOTH, Race, SlowContent, noted
 from tests.support.clients import skopeo_push
 from tests.support.images import OciLayout, small_layers
 from tests.support.moto_server import KEYS, S3Server
-from tests.support.nodes import Node, get, pull_image
+from tests.support.nodes import Node, Tracker, get, pull_image, swarm
 from tests.support.postgres import Postgres
 from tests.support.processes import wait_until
+from tests.support.push_rig import Push
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,6 +95,28 @@ def test_one_goes_on_where_the_other_is_gone(
             assert pull_image(left.registry, NAME, "3") == third.digest
             assert get(left.registry, f"/v2/{NAME}/manifests/1").status == 404
             assert left.received("peers") == 0
+
+
+def test_the_content_is_read_once_for_the_cluster(
+    directory: Path, database: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = OciLayout(directory / "layout")
+    image = layout.image([layout.layer("large", 40_000_000, seed=1)], tag="1")
+    with content("file", directory, monkeypatch) as shared, Tracker(directory) as tracker:
+        options = ("--hosted", "team/**", "--metadata", database.url(), *shared)
+        with Node("first", directory, options=options) as first:
+            skopeo_push(layout.root, "1", f"{first.registry}/{NAME}:1")
+        names = ("a", "b", "c")
+        with swarm(directory, names, upstreams={}, tracker=tracker.url, options=options) as nodes:
+            for node in nodes:
+                node.wait_for(
+                    "the tracker", lambda n=node: n.metric("remora_discovery_connected", route="tracker")
+                )
+            with ThreadPoolExecutor(len(nodes)) as pool:
+                pulled = list(pool.map(lambda node: pull_image(node.registry, NAME, "1"), nodes))
+            assert pulled == [image.digest] * len(nodes)
+            assert sum(node.received("origin") for node in nodes) < 41_000_000
+            assert sum(node.received("peers") for node in nodes) >= 80_000_000
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])
@@ -209,3 +235,30 @@ def pull(node: Node, key: tuple[str, str], body: bytes | None) -> None:
     name, tag = key
     assert get(node.registry, f"/v2/{name}/manifests/{tag}").body == body
     assert pull_image(node.registry, name, tag) == digest_of(body)
+
+
+RACES = int(os.environ.get("REMORA_RACES", "3"))
+RACES_SEED = int(os.environ.get("REMORA_RACES_SEED", "1"))
+
+
+async def both_collect() -> bool:
+    """What a front end believes that has lost the lock and does not know it yet."""
+    return True
+
+
+@pytest.mark.timeout(120 + 20 * RACES)
+async def test_everything_at_once_at_two_front_ends(
+    tmp_path: Path, database: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the races in memory, each front end with connections of its own; and both collect."""
+    for seed in range(RACES_SEED, RACES_SEED + RACES):
+        url = database.make("races")
+        shared = SlowContent(seed)
+        async with open_metadata(tmp_path, url) as one, open_metadata(tmp_path, url) as other:
+            for metadata in (one, other):
+                monkeypatch.setattr(metadata, "collects", both_collect)
+            pushes = [Push(hosting=metadata, content=shared) for metadata in (one, other)]
+            for push in pushes:
+                assert push.sharing is not None
+                push.sharing._now = lambda: datetime.now(UTC) + 9 * BOTH
+            await noted(Race(seed, *pushes, content=shared), seed)

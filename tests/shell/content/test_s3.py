@@ -168,6 +168,35 @@ async def test_a_bad_answer_that_passes(server: S3Server) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads is told so before a client gives up; the thread that waits is left to its own end."""
+    monkeypatch.setattr("p2p.content.s3.READ_SECONDS", 0.3)
+    asked = trio.Event()
+
+    async def silent(stream: trio.SocketStream) -> None:
+        async with stream:
+            asked.set()
+            while await stream.receive_some():
+                pass
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, silent, 0, host="127.0.0.1"))
+        port = listeners[0].socket.getsockname()[1]
+        async with opened(
+            "s3://bucket", (f"endpoint=http://127.0.0.1:{port}", "region=us-east-1")
+        ) as content:
+            with trio.fail_after(5), pytest.raises(ContentError, match=r"s3://bucket: ") as raised:
+                await read(content, KEY)
+            assert raised.value.retry_after == AGAIN_SECONDS
+            asked = trio.Event()
+            with trio.fail_after(5):
+                async with trio.open_nursery() as waiting:
+                    waiting.start_soon(put, content, KEY, b"x")
+                    await asked.wait()
+                    waiting.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.slow
 async def test_a_server_that_is_gone(tmp_path: Path) -> None:
     with S3Server(tmp_path) as server:

@@ -97,6 +97,18 @@ async def test_a_row_without_bytes_is_no_upload(desk: Desk) -> None:
     desk.store.close()
 
 
+async def test_at_another_front_end_it_is_not_lost(desk: Desk) -> None:
+    sessions = await desk.open()
+    session = await sessions.begin(APP, "sha256")
+    uploads = MemoryStore(StoreSettings()).uploads
+    other = Sessions(records=desk.records, uploads=uploads, expiry=100.0, others=True, now=lambda: desk.now)
+    with pytest.raises(RegistryError, match="another front end") as raised:
+        await write(other, session, b"x")
+    assert raised.value.status == 404
+    assert await write(sessions, session, b"x") == 1
+    desk.store.close()
+
+
 async def test_of_another_repository(desk: Desk) -> None:
     sessions = await desk.open()
     session = await sessions.begin(APP, "sha256")

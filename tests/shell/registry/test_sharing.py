@@ -349,6 +349,18 @@ async def test_one_that_is_down_at_the_start_does_not_keep_the_node_down() -> No
     assert await other.pull(BLOB) == (200, DATA)
 
 
+async def test_nor_does_a_deletion_that_waits_for_it() -> None:
+    one, other, content = two()
+    await one.blob(DATA)
+    content.failure = ContentError(content.name, "it is down")
+    with pytest.raises(ContentError):
+        await one.later(2 * DAY)
+    assert await other.hosted.intake.reconcile() == 0
+    content.failure = None
+    assert await other.hosted.intake.reconcile() == 1
+    assert objects(content) == []
+
+
 async def test_rows_with_a_place_need_a_content() -> None:
     one, _, _ = two()
     await one.blob(DATA)
