@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 THREADS: Final = 16
+LARGE_PUTS: Final = 3
+"""Objects of more than ``STREAM`` bytes that are put at once: each has ``PARTS + 1`` parts in memory."""
 PART: Final = 8 << 20
 """Bytes of one part of what is put; an object of no more is put in one request."""
 PARTS: Final = 3
@@ -73,6 +75,7 @@ class S3Content:
         self._reads = reads
         self._writes = writes
         self._threads = trio.CapacityLimiter(THREADS)
+        self._large = trio.CapacityLimiter(LARGE_PUTS)
 
     async def put(self, key: str, fd: int, size: int) -> None:
         """See ``SharedContent``."""
@@ -86,7 +89,7 @@ class S3Content:
                 self._writes.put(key, _parts(lent, size, part), chunk_size=part, max_concurrency=PARTS)
 
         try:
-            await LentFile(fd).work(put, self._threads)
+            await LentFile(fd).work(put, self._threads if size <= STREAM else self._large)
         except Exception as error:
             raise self._mapped(key, error) from error
 

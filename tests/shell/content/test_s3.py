@@ -8,22 +8,25 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from p2p.content.api import ContentContext
-from p2p.content.s3 import AGAIN_SECONDS, BROKEN_SECONDS, PART, S3Content, open_s3
+from p2p.content.s3 import AGAIN_SECONDS, BROKEN_SECONDS, LARGE_PUTS, PART, S3Content, open_s3
 from p2p.errors import ConfigError, ContentError, ContentMissingError, ContentRefusedError
 from tests.support.content_suite import KEY, LARGE, ContentSuite, keys, put, read
 from tests.support.moto_server import KEYS, S3Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
+
+    from obstore.store import S3Store
 
 _NUMBERS = itertools.count()
 
@@ -82,13 +85,12 @@ async def test_no_such_bucket(server: S3Server) -> None:
 class Answering:
     """A server that gives one answer to everything, and knows what it was asked."""
 
-    def __init__(self, status: bytes, body: bytes = b"", *, good: bytes = b"") -> None:
+    def __init__(self, status: bytes, body: bytes = b"") -> None:
         self._answer = b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (
             status,
             len(body),
             body,
         )
-        self._good = good
         self.asked: list[bytes] = []
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -259,6 +261,34 @@ async def test_a_large_one_goes_in_parts(server: S3Server) -> None:
         tags = {one["path"]: one["e_tag"] for page in content._reads.list() for one in page}
     assert str(tags[KEY]).strip('"').endswith("-3")
     assert "-" not in str(tags["small"])
+
+
+class Counting:
+    """A store whose puts are counted while they are under way."""
+
+    def __init__(self, store: S3Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self.now = self.most = 0
+
+    def put(self, *args: Any, **more: Any) -> None:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        self._store.put(*args, **more)
+        with self._lock:
+            self.now -= 1
+
+
+@pytest.mark.slow
+async def test_large_ones_take_turns_for_the_memory_they_need(server: S3Server) -> None:
+    url = server.make_bucket("turns")
+    async with opened(url, server.options) as content:
+        counting = content._writes = Counting(content._writes)  # type: ignore[assignment]
+        async with trio.open_nursery() as nursery:
+            for number in range(3 * LARGE_PUTS):
+                nursery.start_soon(put, content, f"large {number}", bytes(PART // 2))
+        assert counting.most <= LARGE_PUTS
 
 
 @pytest.mark.parametrize("url", ["s3:///x", "s3://user:word@bucket", "s3://bucket?x=1", "s3://bucket:80"])

@@ -300,12 +300,12 @@ async def test_missing_objects_are_told(monkeypatch: pytest.MonkeyPatch) -> None
     assert told[0]["count"] == 1
     assert told[0]["first"] == [str(gone)]
     assert one.sharing.statistics.missing == 1
-    status, body = await two_pull(one, f"/v2/{NAME}/blobs/{gone}")
+    status, body = await pull_uncached(one, f"/v2/{NAME}/blobs/{gone}")
     assert status == 503
     assert b"missing" in body
 
 
-async def two_pull(push: Push, path: str) -> tuple[int, bytes]:
+async def pull_uncached(push: Push, path: str) -> tuple[int, bytes]:
     for blob in list(push.store.blobs()):
         await push.store.remove(blob.digest)
     return await push.pull(path)
