@@ -24,6 +24,7 @@ from p2p.registry.auth.api import Action
 from p2p.registry.auth.basic import parse_basic
 from p2p.registry.auth.scope import Need, requested_name
 from p2p.registry.flights import Flights
+from p2p.registry.guesses import Guesses
 from p2p.registry.policy import Names
 from p2p.registry.replies import error_response
 
@@ -79,6 +80,7 @@ class Proof:
         self._key = secrets.token_bytes(32)
         self._answers: OrderedDict[bytes, tuple[bool, float]] = OrderedDict()
         """By keyed hash of repository and credentials: whether they were accepted, and how long it holds."""
+        self._guesses = Guesses()
         self._flights: Flights[bool] = Flights()
         self._asking: dict[str, trio.CapacityLimiter] = {}
 
@@ -124,7 +126,13 @@ class Proof:
         known = self._answers.get(key)
         if known is not None and trio.current_time() < known[1]:
             return known[0]
-        return await self._flights.ask(key, lambda: self._ask(key, repository, route, credential))
+        client = request.peer.rpartition(":")[0]
+        if not self._guesses.allowed(client, trio.current_time()):
+            return False
+        accepted = await self._flights.ask(key, lambda: self._ask(key, repository, route, credential))
+        if not accepted:
+            self._guesses.wrong(client, trio.current_time())
+        return accepted
 
     async def _ask(self, key: bytes, repository: Repository, route: Route, credential: Credential) -> bool:
         async with self._asking.setdefault(repository.registry, trio.CapacityLimiter(ASKING)):

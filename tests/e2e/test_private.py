@@ -247,3 +247,20 @@ def test_a_docker_registry_with_passwords(directory: Path, images: Images) -> No
             assert get(e.registry, path, headers=basic(OWNER)).status == 200
             copied = skopeo_copy(f"{e.registry}/{SECRET}:1", directory / "copy", user=OWNER)
             assert layout_digest(copied) == images.secret.digest
+
+            # The upstream is away: who has shown access is given what is here, for minutes.
+            registry.stop()
+            blob = f"/v2/{SECRET}/blobs/{images.secret.blobs[0].digest}"
+            assert get(e.registry, blob, headers=basic(OWNER)).status == 200
+            absent = get(e.registry, f"/v2/{SECRET}/blobs/sha256:{'0' * 64}", headers=basic(OWNER))
+            assert absent.status == 502
+            e.stop()
+            # After a restart nobody can be asked; what the operator shares is there all the same.
+            e.start()
+            assert get(e.registry, blob, headers=basic(OWNER)).status == 401
+            e.stop()
+            config.write_text(config.read_text() + f'[private]\nshared = ["{UPSTREAM}/**"]\n')
+            e.start()
+            assert pull_image(e.registry, SECRET, "1") == images.secret.digest
+            assert e.received() == 0
+            assert get(e.peer, f"/p2p/v1/blobs/{images.secret.blobs[0].digest}").status == 404

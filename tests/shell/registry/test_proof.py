@@ -18,7 +18,7 @@ from p2p.discovery.api import KnownReference
 from p2p.errors import ConfigError, OriginUnreachableError
 from p2p.origin.api import Kind
 from p2p.origin.credentials import Credential
-from p2p.registry import proof
+from p2p.registry import guesses, proof
 from p2p.registry.auth.api import Grant, Principal
 from p2p.registry.auth.chain import NoAuthenticator
 from p2p.registry.auth.guard import Guard
@@ -297,6 +297,28 @@ async def test_many_at_once_ask_once_and_what_is_remembered_has_a_bound(monkeypa
         guess = basic("owner", f"guess {number}")
         assert (await ask(made, "prefix", "manifests/1", authorization=guess)).status == 401
     assert len(made.registry._proof._answers) == 5  # type: ignore[union-attr]
+
+
+async def test_a_client_that_guesses_is_not_asked_for_any_more(autojump_clock: Any) -> None:
+    made = rig()
+
+    async def guess(authorization: str, peer: str = "10.0.0.1") -> int:
+        asked = request("GET", "/v2/test/org/secret/manifests/1", authorization=authorization)
+        return (await made.registry.handle(replace(asked, peer=f"{peer}:4242"))).status
+
+    assert await guess(OWNER) == 200
+    for number in range(guesses.MOST + 20):
+        assert await guess(basic("owner", f"guess {number}")) == 401
+    assert len(made.origin.asked) == 2 + guesses.MOST
+    # What was accepted is; what is new is refused, though it be right, and only to that client.
+    assert await guess(OWNER) == 200
+    made.origin.readers["org/secret"]["other"] = "word"
+    assert await guess(basic("other", "word")) == 401
+    assert await guess(basic("other", "word"), "10.0.0.2") == 200
+    await trio.sleep(guesses.WINDOW)
+    assert await guess(OWNER) == 200
+    made.origin.readers["org/secret"]["third"] = "word"
+    assert await guess(basic("third", "word")) == 200
 
 
 @pytest.mark.parametrize(
