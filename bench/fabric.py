@@ -28,7 +28,7 @@ from rich.table import Table
 from p2p.core.swarm.chunks import Layout
 from tests.support.fabric import MBIT, Fabric, FabricNode, FabricRegistry
 from tests.support.images import MIB, Content, OciLayout
-from tests.support.nodes import Tracker
+from tests.support.nodes import Tracker, remora
 from tests.support.processes import kill_all
 
 UPSTREAM = "origin.test"
@@ -150,6 +150,20 @@ def tracker_killed(stage: Stage) -> Outcome:
     return stage.pull("tracker killed at half time", meanwhile=kill)
 
 
+def without_tracker(stage: Stage) -> Outcome:
+    """The DHT alone: no tracker, and one node's address to begin with."""
+    keys = stage.setting.directory / "cluster-key"
+    keys.write_text(remora("cluster", "key").stdout)
+    key = ("--cluster-key-file", str(keys))
+    stage.start(1, options=key)
+    stage.start(stage.setting.nodes - 1, options=(*key, "--bootstrap", stage.nodes[0].address))
+    for node in stage.nodes:
+        node.wait_for(
+            "contacts", lambda node=node: node.status()["dht"]["contacts"] >= min(8, len(stage.nodes) - 1)
+        )
+    return stage.pull("DHT alone")
+
+
 def two_zones(stage: Stage) -> Outcome:
     """Two zones that a thin uplink joins."""
     stage.tracker()
@@ -162,6 +176,7 @@ def two_zones(stage: Stage) -> Outcome:
 SCENARIOS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Outcome]]] = {
     "tracker": (("a",), with_tracker),
     "killed": (("a",), tracker_killed),
+    "dht": (("a",), without_tracker),
     "zones": (("a", "b"), two_zones),
 }
 

@@ -148,6 +148,11 @@ class FabricNode(Node):
         self.argv[place] = f"{host.address}:5001"
         self.argv = host.inside([*self.argv, "--insecure"])
 
+    @property
+    def address(self) -> str:
+        """Where other nodes reach it."""
+        return f"{self.host.address}:5001"
+
     def pull(self, path: str) -> subprocess.Popen[str]:
         """A client on that host that reads a blob to its end; prints seconds, bytes and status."""
         return subprocess.Popen(
