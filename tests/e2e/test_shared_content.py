@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +133,58 @@ def test_what_is_wrong_with_the_content_is_said_at_the_start(
         assert url in said
         assert ("no such bucket" if kind == "s3" else "No such file") in said
         assert KEYS["AWS_SECRET_ACCESS_KEY"] not in said
+
+
+def test_one_that_was_stopped_while_it_deleted(
+    directory: Path, database: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has claimed a manifest, and is stopped; it loses the lock, the image is pushed again, it goes on."""
+    layout = OciLayout(directory / "layout")
+    image = layout.image(small_layers(layout, 2, 100_000, seed=1), tag="1")
+    config = directory / "hosting.toml"
+    config.write_text('[hosting]\nrepositories = ["team/**"]\ncollect_interval = "1s"\n')
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with S3Server(directory) as server:
+        monkeypatch.setenv("REMORA_HOSTING__CONTENT_OPTIONS", ",".join(server.options))
+        url = server.make_bucket("content")
+        options = ("--config", str(config), "--metadata", database.url(), "--content", url)
+        with Node("left", directory, options=options) as left:
+            skopeo_push(layout.root, "1", f"{left.registry}/{NAME}:1")
+            os.kill(server.pid, signal.SIGSTOP)
+            try:
+                path = f"/v2/{NAME}/manifests/{image.digest}"
+                assert get(left.registry, path, method="DELETE").status == 202
+                claimed = f"SELECT location FROM blob WHERE state = 1 AND digest = '{image.digest}'"
+                ((place,),) = wait_until("the claim", lambda: database.execute(claimed))
+                os.kill(left.pid, signal.SIGSTOP)
+            finally:
+                os.kill(server.pid, signal.SIGCONT)
+            try:
+                sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                assert database.execute(f"{sessions} WHERE application_name = 'remora'")
+                with Node("right", directory, options=options) as right:
+                    skopeo_push(layout.root, "1", f"{right.registry}/{NAME}:1")
+                    assert pull_image(right.registry, NAME, "1") == image.digest
+                    os.kill(left.pid, signal.SIGCONT)
+                    # Its deletion comes to its end, whether its row is still there or not.
+                    left.wait_for("its collection", lambda: answers(left, place))
+                    for node in (left, right):
+                        assert pull_image(node.registry, NAME, "1") == image.digest
+                    row = f"SELECT state, location FROM blob WHERE digest = '{image.digest}'"
+                    ((state, now_at),) = database.execute(row)
+                    assert state == 0
+                    assert now_at != place
+            finally:
+                os.kill(left.pid, signal.SIGCONT)
+
+
+def answers(node: Node, place: object) -> bool:
+    """Whether a node has ended the deletion that it was stopped in."""
+    assert place
+    return node.metric("remora_collected_blobs_total") >= 1 or any(
+        line.get("event") == "collection failed" for line in node.logs()
+    )
 
 
 @dataclass

@@ -17,11 +17,13 @@ from p2p.metadata.hosting import Placed
 from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.registry.sharing import LEAST_AGE, OWNER
 from tests.support.content_suite import put
+from tests.support.push_crash import opened
 from tests.support.push_rig import APP, NAME, Push
 from tests.support.registry_rig import header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 DATA = b"layer" * 100
 DIGEST = Digest.of(DATA)
@@ -212,6 +214,21 @@ async def test_a_pull_fails_clearly_where_the_content_does() -> None:
     answer = await other("GET", BLOB)
     assert (answer.status, header(answer, "retry-after")) == (503, "3")
     assert await one.pull(BLOB) == (200, DATA)  # from its own cache
+
+
+def spoil(directory: Path) -> None:
+    (path,) = directory.rglob(DIGEST.hex)
+    path.chmod(0o600)
+    path.write_bytes(DATA[::-1])
+
+
+async def test_what_went_bad_here_is_mended_from_there(tmp_path: Path) -> None:
+    async with opened(tmp_path, content=MemoryContent()) as push:
+        await push.image("1", (DATA,))
+        spoil(tmp_path)
+        assert not await push.store.scrub_one(DIGEST)
+        assert push.store.find(DIGEST) is None
+        assert await push.pull(BLOB) == (200, DATA)
 
 
 # Orphans
