@@ -87,7 +87,10 @@ def fill(connection: Connection, first: int, end: int) -> None:
     """Write what the pushes of these repositories would have written."""
     numbers = range(first, end)
     table = schema.repository
-    named = [{"registry": HOSTED, "path": repository(number).path} for number in numbers]
+    named = [
+        {"registry": HOSTED, "path": repository(number).path, "changed": rows.stamp(NOW) + number}
+        for number in numbers
+    ]
     connection.execute(insert(table), named)
     paths = {
         row.path: row.id
@@ -149,6 +152,15 @@ async def prepared(metadata: SqlMetadata, size: int) -> dict[str, list[Call]]:
     def catalog(_i: int, n: int) -> Awaitable[object]:
         return metadata.repositories(HOSTED, 50, repository(n).path)
 
+    def changes(_i: int, n: int) -> Awaitable[object]:
+        return metadata.changes(HOSTED, 50, (rows.stamp(NOW) + n, ""))
+
+    def manifests(_i: int, n: int) -> Awaitable[object]:
+        return metadata.manifests(repository(n), 50)
+
+    def tagged(_i: int, _n: int) -> Awaitable[object]:
+        return metadata.tagged(paged, 50, "t020")
+
     def mount(_i: int, n: int) -> Awaitable[object]:
         return metadata.mount(paged, content(n, "layer", LAYER).digest, None, lease=LEASE)
 
@@ -164,6 +176,9 @@ async def prepared(metadata: SqlMetadata, size: int) -> dict[str, list[Call]]:
         "hold": hold,
         "page of 50 tags": page,
         "page of 50 repositories": catalog,
+        "page of 50 changes": changes,
+        "manifests of a repository": manifests,
+        "page of 50 tags with targets": tagged,
         "claim of what is needed": claim,
         "mount from anywhere": mount,
         "put_manifest with a tag": put,

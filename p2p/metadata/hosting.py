@@ -84,6 +84,18 @@ class UploadRow:
     expires: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A repository whose manifests or tags changed, last at ``at``: microseconds since 1970.
+
+    By the clock of the database, and greater than that of every change that it had seen: two changes that
+    run at once on different front ends may come to be seen in another order, a moment apart.
+    """
+
+    repository: Repository
+    at: int
+
+
 class BlobRecords(Protocol):
     """Blobs owned here, by repository."""
 
@@ -146,6 +158,32 @@ class ManifestRecords(Protocol):
 
     async def drop_repository(self, repository: Repository) -> int:
         """Remove all of a repository, and queue what it reached. Gives how many digests that were."""
+        ...
+
+
+class ChangeRecords(Protocol):
+    """What changed in which repository, for those that keep an index of it.
+
+    ``shared``: whether others write to the database, whose changes nobody here is told of.
+    """
+
+    shared: bool
+
+    async def changes(self, registry: str, n: int, after: tuple[int, str] = (0, "")) -> Sequence[Changed]:
+        """Give up to ``n`` repositories by (time of the last change, path), those after ``after``.
+
+        Dropped ones too. What only proxied ones have is no change.
+        """
+        ...
+
+    async def manifests(self, repository: Repository, n: int, last: str = "") -> Sequence[Descriptor]:
+        """Give up to ``n`` manifests, tagged or not, by digest (as text) after ``last``: type and size."""
+        ...
+
+    async def tagged(
+        self, repository: Repository, n: int, last: str = ""
+    ) -> Sequence[tuple[str, Descriptor]]:
+        """Give up to ``n`` tags after ``last``, in ASCII order, with what each points to."""
         ...
 
 
@@ -274,7 +312,14 @@ class PutRecords(Protocol):
 
 
 class Hosting(
-    BlobRecords, ManifestRecords, UploadRecords, GarbageRecords, PlaceRecords, PutRecords, Protocol
+    BlobRecords,
+    ManifestRecords,
+    ChangeRecords,
+    UploadRecords,
+    GarbageRecords,
+    PlaceRecords,
+    PutRecords,
+    Protocol,
 ):
     """All of it. Raises LocalError when the database fails."""
 

@@ -12,6 +12,7 @@ from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.metadata import rows, schema
 from p2p.metadata.api import TagRow
+from p2p.metadata.changes import touch
 from p2p.metadata.hosting import Accepted, artifact_type_of
 from p2p.metadata.needs import content_of_image
 from p2p.metadata.records import Known, delete_tag, write_tag
@@ -68,7 +69,7 @@ class SqlManifests(Known):
     async def untag(self, repository: Repository, tag: str) -> Digest | None:
         """Remove a tag; gives what it pointed to."""
         pointed = await self._database.do(
-            lambda connection: delete_tag(connection, repository, tag), durable=True
+            lambda connection: _untag(connection, repository, tag), durable=True
         )
         self._tags.drop((repository, tag))
         return pointed
@@ -131,6 +132,7 @@ def _put(
     _write_manifest(connection, owner, pushed, list(children))
     for tag in sorted(set(pushed.tags)):
         write_tag(connection, owner, tag, _tag_row(pushed, now))
+    touch(connection, owner, repository.registry)
     return written
 
 
@@ -194,7 +196,19 @@ def _remove(connection: Connection, repository: Repository, digest: Digest) -> S
     if not connection.execute(select(content_of_image(owner, digest))).scalar():
         connection.execute(delete(schema.link).where(_LINK.repository == owner, _LINK.digest == own))
     rows.queue_kept(connection, states)
+    touch(connection, owner, repository.registry)
     return gone
+
+
+def _untag(connection: Connection, repository: Repository, tag: str) -> Digest | None:
+    owner = rows.repository_id(connection, repository)
+    if owner is None:
+        return None
+    rows.lock_repository(connection, owner)
+    pointed = delete_tag(connection, repository, tag)
+    if pointed is not None:
+        touch(connection, owner, repository.registry)
+    return pointed
 
 
 def _referrers(
@@ -239,9 +253,12 @@ def _drop(connection: Connection, repository: Repository) -> int:
     rows.lock_repository(connection, owner, alone=True)
     reached = connection.execute(select(_LINK.digest).where(_LINK.repository == owner)).scalars()
     digests = [Digest.parse(each) for each in reached]
+    if not digests:
+        return 0
     states = rows.lock_blobs(connection, digests)
     for table in (schema.tag, schema.manifest_reference, schema.manifest, schema.link, schema.confined):
         connection.execute(delete(table).where(table.c.repository == owner))
-    connection.execute(delete(schema.repository).where(schema.repository.c.id == owner))
     rows.queue_kept(connection, states)
+    # The row stays, so that the other front ends learn of it.
+    touch(connection, owner, repository.registry)
     return len(digests)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from p2p.core.oci.manifest import INDEX_TYPES
+from p2p.core.oci.reference import Repository
 from p2p.metadata.api import TagRow
 from p2p.metadata.hosting import (
     HOSTED,
     Accepted,
+    Changed,
     GarbageStatistics,
     Placed,
     UploadRow,
@@ -26,17 +28,21 @@ if TYPE_CHECKING:
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.manifest import Manifest
-    from p2p.core.oci.reference import Repository
     from p2p.metadata.hosting import Place, Pushed
 
 _NOW = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class MemoryHosting(MemoryPrivacy):
-    """``Metadata``, ``PrivateRecords`` and ``Hosting`` in dictionaries, forgotten with the process."""
+    """``Metadata``, ``PrivateRecords`` and ``Hosting`` in dictionaries, forgotten with the process.
 
-    def __init__(self) -> None:
+    ``shared``: whether several front ends of this process use it.
+    """
+
+    def __init__(self, *, shared: bool = False) -> None:
         super().__init__()
+        self.shared = shared
+        self._changed: dict[Repository, int] = {}
         self._blobs: dict[Digest, int] = {}
         self._deleting: dict[Digest, int] = {}
         self._places: dict[Digest, str] = {}
@@ -114,6 +120,7 @@ class MemoryHosting(MemoryPrivacy):
         self._manifests.setdefault(repository, {})[own.digest] = pushed.manifest
         for tag in pushed.tags:
             await self.put_tag(repository, tag, TagRow(own.digest, own.media_type, own.size, now))
+        self._touch(repository)
         return accepted
 
     async def remove_manifest(self, repository: Repository, digest: Digest) -> Sequence[str] | None:
@@ -128,13 +135,17 @@ class MemoryHosting(MemoryPrivacy):
         if all(links[parent].media_type in INDEX_TYPES for parent in self._parents(repository, digest)):
             self._unlink(repository, digest)
         self._review((digest, *(child.digest for child in manifest.children)))
+        self._touch(repository)
         return tags
 
     async def untag(self, repository: Repository, tag: str) -> Digest | None:
         """Remove a tag; gives what it pointed to."""
         row = await self.tag(repository, tag)
+        if row is None:
+            return None
         await self.remove_tag(repository, tag)
-        return None if row is None else row.digest
+        self._touch(repository)
+        return row.digest
 
     async def tags_of(self, repository: Repository, digest: Digest) -> Sequence[str]:
         """Give the tags that point to a manifest."""
@@ -166,7 +177,29 @@ class MemoryHosting(MemoryPrivacy):
             self._unlink(repository, digest)
         self._links.pop(repository, None)
         self._review(reached)
+        if reached:
+            self._touch(repository)
         return len(reached)
+
+    # ── changes ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def changes(self, registry: str, n: int, after: tuple[int, str] = (0, "")) -> Sequence[Changed]:
+        """Give up to ``n`` repositories by (time of the last change, path), those after ``after``."""
+        known = sorted((at, each.path) for each, at in self._changed.items() if each.registry == registry)
+        return [Changed(Repository(registry, path), at) for at, path in known if (at, path) > after][:n]
+
+    async def manifests(self, repository: Repository, n: int, last: str = "") -> Sequence[Descriptor]:
+        """Give up to ``n`` manifests by digest (as text) after ``last``."""
+        links = self._links.get(repository, {})
+        known = sorted(self._manifests.get(repository, ()), key=str)
+        return [links[each] for each in known if str(each) > last][:n]
+
+    async def tagged(
+        self, repository: Repository, n: int, last: str = ""
+    ) -> Sequence[tuple[str, Descriptor]]:
+        """Give up to ``n`` tags after ``last``, in ASCII order, with what each points to."""
+        known = self._tags.get(repository, {})
+        return [(tag, known[tag].target) for tag in await self.tags(repository, n, last)]
 
     # ── uploads ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -300,6 +333,11 @@ class MemoryHosting(MemoryPrivacy):
         return self._owner
 
     # ── what the verbs share ────────────────────────────────────────────────────────────────────────
+
+    def _touch(self, repository: Repository) -> None:
+        newest = max(self._changed.values(), default=0)
+        clock = (datetime.now(UTC) - _NOW) // timedelta(microseconds=1)
+        self._changed[repository] = max(clock, newest + 1)
 
     def _placed(self, digest: Digest, size: int) -> Placed:
         return Placed(digest, size, self._places.get(digest, ""))

@@ -37,6 +37,7 @@ class Known:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.shared = database.shared
         self._links: Hot[tuple[Repository, Digest], Descriptor] = Hot(HOT_LINKS)
         self._tags: Hot[tuple[Repository, str], TagRow] = Hot(0 if database.shared else HOT_TAGS)
 

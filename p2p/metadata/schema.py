@@ -7,6 +7,7 @@ Which index serves which question (each is a search in a B-tree, whatever the nu
 - who links a digest (mount from anywhere, claim): ``link_digest``;
 - the tags of a manifest (its removal): ``tag_digest``;
 - who refers to a digest (removal, claim): ``manifest_reference_child``;
+- which repositories changed, and when one did last: ``repository_changed``;
 - referrers, in order of digest: ``manifest_subject``, with an artifact type ``manifest_subject_type``;
 - what a crash left between claim and deletion: ``blob_deleting``, which has only those;
 - whether a key is a blob's place: ``blob_location``; puts that were begun: ``content_put_since``;
@@ -34,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-VERSION = 4
+VERSION = 5
 """Of the schema; a database with a higher one was written by a later release."""
 
 KEPT = 0
@@ -61,7 +62,17 @@ repository = Table(
     # Whether it was private (1) when that was last found out; null where it never was.
     Column("private", SmallInteger, nullable=True),
     Column("judged_at", BigInteger, nullable=True),
+    # When what was pushed to it changed last; null where nothing ever was.
+    Column("changed", BigInteger, nullable=True),
     UniqueConstraint("registry", "path"),
+)
+Index(
+    "repository_changed",
+    repository.c.registry,
+    repository.c.changed,
+    repository.c.path,
+    sqlite_where=repository.c.changed.is_not(None),
+    postgresql_where=repository.c.changed.is_not(None),
 )
 
 link = Table(

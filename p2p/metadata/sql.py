@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from p2p.metadata.blobs import SqlBlobs
+from p2p.metadata.changes import SqlChanges
 from p2p.metadata.garbage import SqlGarbage
 from p2p.metadata.manifests import SqlManifests
 from p2p.metadata.places import SqlPlaces
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class SqlMetadata(SqlRecords, SqlPrivacy, SqlBlobs, SqlManifests, SqlUploads, SqlGarbage, SqlPlaces):
+class SqlMetadata(
+    SqlRecords, SqlPrivacy, SqlBlobs, SqlManifests, SqlChanges, SqlUploads, SqlGarbage, SqlPlaces
+):
     """``Metadata``, ``PrivateRecords`` and ``Hosting`` in one database; made by ``open_metadata``."""
 
 

@@ -393,6 +393,103 @@ class ReferrerSuite:
         assert await hosting.referrers(APP, IMAGE.digest, None, 9) == []
 
 
+class ChangeSuite:
+    """What follows the metadata learns of every change, and of what there is then."""
+
+    async def test_repositories_by_their_last_change(self, hosting: Both) -> None:
+        assert await hosting.changes(HOSTED, 9) == []
+        await hosting.add_blob(APP, blob("layer"), lease=LEASE)
+        assert await hosting.changes(HOSTED, 9) == [], "a blob alone is no change"
+        await push(hosting, IMAGE, "1")
+        await push(hosting, IMAGE, "1", repository=OTHER)
+        first = await hosting.changes(HOSTED, 9)
+        assert [each.repository for each in first] == [APP, OTHER]
+        assert first[0].at < first[1].at
+        await push(hosting, Image("second"))
+        again = await hosting.changes(HOSTED, 9, (first[1].at, OTHER.path))
+        assert [each.repository for each in again] == [APP], "it is in the list once, at the end"
+        assert again[0].at > first[1].at
+
+    @pytest.mark.parametrize("verb", ["untag", "remove_manifest", "drop_repository", "the same push"])
+    async def test_every_verb_that_changes_something_counts(self, hosting: Both, verb: str) -> None:
+        await push(hosting, IMAGE, "1", "2")
+        (before,) = await hosting.changes(HOSTED, 9)
+        match verb:
+            case "untag":
+                await hosting.untag(APP, "1")
+            case "remove_manifest":
+                await hosting.remove_manifest(APP, IMAGE.digest)
+            case "drop_repository":
+                await hosting.drop_repository(APP)
+            case _:
+                await push(hosting, IMAGE, "1")
+        (after,) = await hosting.changes(HOSTED, 9)
+        assert after.repository == APP
+        assert after.at > before.at
+
+    async def test_what_changes_nothing_does_not_count(self, hosting: Both) -> None:
+        await push(hosting, IMAGE, "1")
+        before = await hosting.changes(HOSTED, 9)
+        assert await hosting.untag(APP, "none") is None
+        assert await hosting.untag(OTHER, "none") is None
+        assert await hosting.remove_manifest(APP, digest("none")) is None
+        assert await hosting.drop_repository(OTHER) == 0
+        assert (await hosting.put_manifest(APP, Image("x", layers=("no",)).pushed("1"), now=T0)).missing
+        await hosting.add_blob(APP, blob("loose"), lease=T0)
+        await collect(hosting, T0)
+        await hosting.put_tag(PROXIED, "1", TagRow(IMAGE.digest, OCI_MANIFEST, 5, T0))
+        assert await hosting.changes(HOSTED, 9) == before
+        assert await hosting.changes(PROXIED.registry, 9) == []
+
+    async def test_a_dropped_repository_is_told_of_and_can_come_again(self, hosting: Both) -> None:
+        await push(hosting, IMAGE, "1")
+        await hosting.drop_repository(APP)
+        assert await hosting.drop_repository(APP) == 0
+        (dropped,) = await hosting.changes(HOSTED, 9)
+        assert await hosting.manifests(APP, 9) == []
+        assert await hosting.tagged(APP, 9) == []
+        await push(hosting, IMAGE, "1")
+        (back,) = await hosting.changes(HOSTED, 9)
+        assert back.at > dropped.at
+        assert [each.digest for each in await hosting.manifests(APP, 9)] == [IMAGE.digest]
+
+    async def test_changes_come_in_pages(self, hosting: Both) -> None:
+        names = [Repository(HOSTED, f"r{number}") for number in (3, 1, 4, 0, 2)]
+        for name in names:
+            await push(hosting, IMAGE, repository=name)
+        seen: list[Repository] = []
+        after = (0, "")
+        while page := await hosting.changes(HOSTED, 2, after):
+            assert len(page) <= 2
+            seen += [each.repository for each in page]
+            after = (page[-1].at, page[-1].repository.path)
+        assert seen == names
+        assert await hosting.changes(HOSTED, 0) == []
+
+    async def test_all_manifests_by_digest_tagged_or_not(self, hosting: Both) -> None:
+        names = [f"image {number}" for number in range(5)]
+        for name in names:
+            await push(hosting, Image(name), *(("1",) if name == names[0] else ()))
+        await hosting.put_manifest(APP, index("list", *names), now=T0)
+        await hosting.remove_manifest(APP, digest(names[1]))
+        wanted = {digest(name): blob(name, OCI_MANIFEST) for name in names if name != names[1]}
+        wanted[digest("list")] = blob("list", OCI_INDEX)
+        seen: list[Descriptor] = []
+        while page := await hosting.manifests(APP, 2, str(seen[-1].digest) if seen else ""):
+            seen += page
+        assert seen == [wanted[each] for each in sorted(wanted, key=str)]
+        assert await hosting.manifests(OTHER, 9) == []
+
+    async def test_tags_with_what_they_point_to(self, hosting: Both) -> None:
+        await push(hosting, IMAGE, "a", "B", "c")
+        await push(hosting, Image("second"), "c")
+        one, two = blob("image", OCI_MANIFEST), blob("second", OCI_MANIFEST)
+        assert await hosting.tagged(APP, 9) == [("B", one), ("a", one), ("c", two)]
+        assert await hosting.tagged(APP, 1, "B") == [("a", one)]
+        assert await hosting.tagged(APP, 9, "c") == []
+        assert await hosting.tagged(OTHER, 9) == []
+
+
 class UploadSuite:
     async def test_sessions(self, hosting: Both) -> None:
         row = UploadRow("a", APP, T0)
@@ -675,5 +772,7 @@ async def placed(
     return await hosting.add_blob(repository, blob(content), lease=lease, place=Place(key))
 
 
-class HostingSuite(BlobSuite, ManifestSuite, ReferrerSuite, UploadSuite, GarbageSuite, PlaceSuite):
+class HostingSuite(
+    BlobSuite, ManifestSuite, ReferrerSuite, ChangeSuite, UploadSuite, GarbageSuite, PlaceSuite
+):
     """All of it."""
