@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import case, delete, exists, select, update
 
 from p2p.core.oci.descriptor import Descriptor
 from p2p.metadata import rows, schema
@@ -89,11 +89,10 @@ def _mount(
         return None
     if source is None:
         where = schema.repository.c
+        # Not a join: SQLite would begin with all repositories of the registry.
+        hosted = exists().where(where.id == _LINK.repository, where.registry == repository.registry)
         found = connection.execute(
-            select(_LINK.media_type, _LINK.size)
-            .join_from(schema.link, schema.repository, where.id == _LINK.repository)
-            .where(_LINK.digest == str(digest), where.registry == repository.registry)
-            .limit(1)
+            select(_LINK.media_type, _LINK.size).where(_LINK.digest == str(digest), hosted).limit(1)
         ).first()
         blob = None if found is None else Descriptor(found.media_type, digest, found.size)
     else:

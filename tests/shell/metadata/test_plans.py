@@ -85,5 +85,8 @@ async def test_no_verb_reads_a_table_through(hosting: SqlMetadata, request: pyte
     # Whether anything lies in shared content: of those that do, the first.
     scans = [(s, step) for s, step in scans if "blob_location" not in step or "LIMIT" not in s]
     assert scans == []
+    # All repositories of a registry are as many as there are.
+    through = [(s, step) for s, step in found if step.endswith("sqlite_autoindex_repository_1 (registry=?)")]
+    assert through == []
     sorts = [(statement, step) for statement, step in found if "TEMP B-TREE FOR ORDER" in step]
     assert sorts == []
