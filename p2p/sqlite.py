@@ -70,12 +70,20 @@ class Database:
 
 @asynccontextmanager
 async def open_database(
-    path: Path, schema: Sequence[str], *, version: int, what: str, aside: str, synchronous: str = "NORMAL"
+    path: Path,
+    schema: Sequence[str],
+    *,
+    version: int,
+    what: str,
+    aside: str,
+    synchronous: str = "NORMAL",
+    disposable: bool = False,
 ) -> AsyncIterator[Database]:
     """Open the file at ``path``, and make its tables by ``schema`` where it is new.
 
     ``what`` names it in errors ("notification queue"), ``aside`` says what is lost where the file is moved
-    aside. LocalError for a file that is corrupt, locked, unwritable, or of another ``version``.
+    aside. LocalError for a file that is corrupt, locked, unwritable, or of another ``version``; of an
+    earlier one, where it is ``disposable``, it is emptied.
     """
     subject = f"{what} {path}"
 
@@ -85,6 +93,8 @@ async def open_database(
         try:
             for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "cache_size=-2000"):
                 raw.execute(f"PRAGMA {pragma}")
+            if disposable:
+                _empty(raw, version)
             _prepare(raw, schema, version, subject, aside)
         except BaseException:
             raw.close()
@@ -100,6 +110,20 @@ async def open_database(
         yield database
     finally:
         await database.aclose()
+
+
+def _empty(connection: sqlite3.Connection, version: int) -> None:
+    """Drop what an earlier version made: it is made anew."""
+    connection.execute("BEGIN IMMEDIATE")
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if 0 < found < version:
+        tables = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        # Virtual ones first: they take their own tables with them.
+        for name, _ in sorted(tables, key=lambda row: not str(row[1]).startswith("CREATE VIRTUAL")):
+            if not name.startswith("sqlite_"):
+                connection.execute(f'DROP TABLE IF EXISTS "{name}"')
+        connection.execute("PRAGMA user_version = 0")
+    connection.execute("COMMIT")
 
 
 def _prepare(

@@ -112,13 +112,13 @@ async def open_front_end(settings: NodeSettings, parts: FrontEndParts) -> AsyncI
         if parts.content is not None:
             grace = settings.hosting.unreferenced_grace
             sharing = Sharing(parts.content, records=parts.metadata, store=parts.store, grace=grace)
+        shared = parts.metadata.shared
         catalog = HostedCatalog(
             metadata=parts.metadata,
-            records=parts.metadata,
             store=parts.store,
-            transfer=None if sharing is None else parts.transfer,
+            transfer=parts.transfer if shared or sharing is not None else None,
         )
-        context = ExtensionContext(state=state, node=parts.node, catalog=catalog)
+        context = ExtensionContext(state=state, node=parts.node, catalog=catalog, shared=shared)
         # Nothing is hosted where nothing can be pushed: no index of it either.
         without = settings.extensions.without if settings.hosting.repositories else ("search",)
         extensions = await stack.enter_async_context(open_extensions(context, without=without))

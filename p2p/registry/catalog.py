@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
-from p2p.core.oci.reference import Repository
-from p2p.errors import ContentMissingError, OriginNotFoundError
-from p2p.metadata.hosting import HOSTED
+from p2p.errors import ContentMissingError, OriginNotFoundError, PeerError
+from p2p.metadata.api import LinkRecords
+from p2p.metadata.hosting import HOSTED, ChangeRecords, PutRecords
 from p2p.origin.api import Kind
 from p2p.registry.spans import closing, read_part
 from p2p.transfer.api import Wanted
@@ -19,56 +19,48 @@ if TYPE_CHECKING:
 
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.digest import Digest
-    from p2p.metadata.api import Metadata
-    from p2p.metadata.hosting import ManifestRecords
+    from p2p.core.oci.reference import Repository
+    from p2p.metadata.hosting import Changed
     from p2p.store.api import Store
     from p2p.transfer.api import Transfer
 
 _LOOP: Final = 1 << 16
 """Bytes that are read on the loop: a thread hop costs more."""
+FETCH_SECONDS: Final = 30.0
+
+
+class CatalogRecords(LinkRecords, ChangeRecords, PutRecords, Protocol):
+    """What is needed of metadata."""
 
 
 class HostedCatalog:
     """A ``Catalog`` over metadata and store. ``transfer`` gets what is not in this node's store."""
 
-    def __init__(
-        self,
-        *,
-        metadata: Metadata,
-        records: ManifestRecords,
-        store: Store,
-        transfer: Transfer | None = None,
-    ) -> None:
+    def __init__(self, *, metadata: CatalogRecords, store: Store, transfer: Transfer | None = None) -> None:
         self._metadata = metadata
-        self._records = records
         self._store = store
         self._transfer = transfer
 
-    async def repositories(self, n: int, last: str = "") -> Sequence[Repository]:
-        """Give up to ``n`` repositories that have a tag, after the path ``last``, in order."""
-        return [Repository(HOSTED, path) for path in await self._metadata.repositories(HOSTED, n, last)]
+    async def name(self) -> str:
+        """Name the database."""
+        return await self._metadata.content_owner()
+
+    async def changes(self, n: int, after: tuple[int, str] = (0, "")) -> Sequence[Changed]:
+        """Give up to ``n`` repositories by (time of the last change, path), those after ``after``."""
+        return await self._metadata.changes(HOSTED, n, after)
+
+    async def manifests(self, repository: Repository, n: int, last: str = "") -> Sequence[Descriptor]:
+        """Give up to ``n`` manifests, tagged or not, by digest (as text) after ``last``."""
+        return await self._metadata.manifests(repository, n, last)
 
     async def tags(self, repository: Repository, n: int, last: str = "") -> Sequence[tuple[str, Descriptor]]:
-        """Give up to ``n`` tags after ``last``, in order, with the manifest of each; none: it was the end."""
-        found: list[tuple[str, Descriptor]] = []
-        while not found and (names := await self._metadata.tags(repository, n, last)):
-            for tag in names:
-                row = await self._metadata.tag(repository, tag)
-                if row is not None:  # it may have gone meanwhile
-                    found.append((tag, row.target))
-            last = names[-1]
-        return found
-
-    async def referrers(
-        self, repository: Repository, subject: Digest, n: int, last: str = ""
-    ) -> Sequence[Descriptor]:
-        """Give up to ``n`` manifests with this subject, by digest after ``last``."""
-        return await self._records.referrers(repository, subject, None, n, last)
+        """Give up to ``n`` tags after ``last``, in order, with the manifest of each."""
+        return await self._metadata.tagged(repository, n, last)
 
     async def read(self, repository: Repository, digest: Digest, limit: int) -> bytes | None:
         """Give a manifest or a small blob; None where it is not there or longer than ``limit``.
 
-        RemoraError where it may come later: from what front ends share.
+        RemoraError where it may come later.
         """
         stored = self._store.find(digest)
         if stored is None and self._transfer is not None:
@@ -90,13 +82,15 @@ class HostedCatalog:
         if known is None or known.size > limit:
             return None
         data = bytearray()
-        try:
-            async with transfer.open(Wanted(repository, digest, Kind.BLOB, known.size)) as stream:
-                if stream.size > limit:
-                    return None
-                async with closing(stream.spans(0, stream.size)) as spans:
-                    async for span in spans:
-                        data += read_part(span)
-        except (OriginNotFoundError, ContentMissingError):
-            return None  # deleted meanwhile, or lost: trying again changes nothing
-        return bytes(data)
+        with trio.move_on_after(FETCH_SECONDS):
+            try:
+                async with transfer.open(Wanted(repository, digest, Kind.BLOB, known.size)) as stream:
+                    if stream.size > limit:
+                        return None
+                    async with closing(stream.spans(0, stream.size)) as spans:
+                        async for span in spans:
+                            data += read_part(span)
+            except (OriginNotFoundError, ContentMissingError):
+                return None  # deleted meanwhile, or lost: trying again changes nothing
+            return bytes(data)
+        raise PeerError(str(digest), f"it did not come within {FETCH_SECONDS:g} s")

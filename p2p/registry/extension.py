@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
     from p2p.core.oci.reference import Repository
     from p2p.core.oci.route import ExtensionRoute
+    from p2p.metadata.hosting import Changed
     from p2p.net.message import Request, Response
     from p2p.notifications.api import Sink
 
@@ -35,24 +36,33 @@ MayPull: TypeAlias = Callable[[str], bool]
 
 
 class Catalog(Protocol):
-    """What is hosted here, to be read from the beginning. Raises LocalError where it can't be read."""
+    """What is hosted, to be read from the beginning. Raises LocalError where it can't be read."""
 
-    async def repositories(self, n: int, last: str = "") -> Sequence[Repository]:
-        """Give up to ``n`` hosted repositories whose path comes after ``last``, in order."""
+    async def name(self) -> str:
+        """Name the database: what was built of another one says nothing of this one."""
+        ...
+
+    async def changes(self, n: int, after: tuple[int, str] = (0, "")) -> Sequence[Changed]:
+        """Give up to ``n`` hosted repositories by (time of the last change, path), those after ``after``.
+
+        Those of which nothing is left, too. Where the database is ``shared``, changes that run at once may
+        come to be seen in another order: look again at those of the last minute.
+        """
+        ...
+
+    async def manifests(self, repository: Repository, n: int, last: str = "") -> Sequence[Descriptor]:
+        """Give ``n`` manifests, tagged or not, by digest (as text) after ``last``; fewer: it was the end."""
         ...
 
     async def tags(self, repository: Repository, n: int, last: str = "") -> Sequence[tuple[str, Descriptor]]:
-        """Give up to ``n`` tags after ``last``, in order, with the manifest (or index) of each."""
-        ...
-
-    async def referrers(
-        self, repository: Repository, subject: Digest, n: int, last: str = ""
-    ) -> Sequence[Descriptor]:
-        """Give up to ``n`` manifests with this subject, by digest (as text) after ``last``."""
+        """Give ``n`` tags after ``last``, in order, with the manifest (or index) of each; fewer: the end."""
         ...
 
     async def read(self, repository: Repository, digest: Digest, limit: int) -> bytes | None:
-        """Give a manifest or a small blob; None where it is not there or longer than ``limit``."""
+        """Give a manifest or a small blob; None where it is not there or longer than ``limit``.
+
+        RemoraError where it may come later: another front end has it, and does not give it now.
+        """
         ...
 
 
@@ -98,11 +108,15 @@ class Extension(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExtensionContext:
-    """What an extension gets: a directory for its files, the node's name, and the catalog."""
+    """What an extension gets: a directory for its files, the node's name, and the catalog.
+
+    ``shared``: other front ends push to the same database, and no consumer here hears of that.
+    """
 
     state: Path
     node: str
     catalog: Catalog
+    shared: bool = False
 
 
 OpenExtension: TypeAlias = "Callable[[ExtensionContext], AbstractAsyncContextManager[Extension]]"

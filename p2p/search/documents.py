@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from p2p.core.oci.descriptor import Descriptor
     from p2p.core.oci.manifest import Manifest
     from p2p.core.oci.reference import Repository
+    from p2p.search.api import Catalog
 
 CONFIG_TYPES: Final = frozenset(
     {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}
 )
+MANIFEST_BYTES: Final = 32 << 20
 CONFIG_BYTES: Final = 1 << 20
 """A larger config is not looked at: the image's platform stays unknown."""
 MAX_ANNOTATIONS: Final = 64
@@ -31,6 +33,20 @@ def read_manifest(data: bytes, media_type: str) -> Manifest | None:
         return parse_manifest(data, media_type)
     except RegistryError:
         return None
+
+
+async def read_document(catalog: Catalog, repository: Repository, target: Descriptor) -> Document | None:
+    """Read a manifest, and its config; None where it is deleted by now, or none that we read.
+
+    RemoraError where either can't be read now.
+    """
+    data = await catalog.read(repository, target.digest, MANIFEST_BYTES)
+    manifest = None if data is None else read_manifest(data, target.media_type)
+    if manifest is None:
+        return None
+    config = config_of(manifest)
+    told = None if config is None else await catalog.read(repository, config.digest, CONFIG_BYTES)
+    return describe(repository, target, manifest, told)
 
 
 def config_of(manifest: Manifest) -> Descriptor | None:

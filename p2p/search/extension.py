@@ -94,7 +94,7 @@ class Search:
                 break
         document = {
             "query": text,
-            "complete": await self._index.is_complete(),
+            "complete": await self._index.progress.is_complete(),
             "results": [one.to_json() for one in found],
             "next": None if before is None or n == 0 else str(before),
         }
@@ -105,7 +105,7 @@ class Search:
         return json_response(200, document, ((b"Link", f'<{target}?{query}>; rel="next"'.encode("ascii")),))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """``Extension.run``: build the index where it has to be."""
+        """``Extension.run``: follow what changes."""
         await self._indexer.run(task_status=task_status)
 
 
@@ -122,4 +122,4 @@ def _number(fields: Mapping[str, tuple[str, ...]], key: str) -> int | None:
 async def open_search(context: ExtensionContext) -> AsyncIterator[Search]:
     """Open the index: the entry point ``search`` of ``remora.extensions``."""
     async with open_index(context.state) as index:
-        yield Search(index, Indexer(index, context.catalog))
+        yield Search(index, Indexer(index, context.catalog, shared=context.shared))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from p2p.core.oci.error import RegistryError
 from p2p.core.oci.reference import Repository
 from p2p.search.api import Document, Found, Page
+from p2p.search.progress import Progress
 from p2p.search.schema import SCHEMA, VERSION, statement
 from p2p.sqlite import open_database
 
@@ -36,6 +37,15 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Tagged:
+    """A tag points to a manifest, whether or not that has a document yet."""
+
+    repository: Repository
+    tag: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Untag:
     """A tag is gone."""
 
@@ -51,7 +61,7 @@ class Remove:
     digest: str
 
 
-Change = Put | Untag | Remove
+Change = Put | Tagged | Untag | Remove
 
 
 class Index:
@@ -59,33 +69,27 @@ class Index:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.progress = Progress(database)
 
     async def apply(self, changes: Sequence[Change]) -> None:
         """Make changes in order, all or none. Making them again changes nothing."""
         if changes:
             await self._database.do(lambda connection: _apply(connection, changes))
 
-    async def is_complete(self) -> bool:
-        """Whether everything that was hosted before is in it."""
+    async def digests(self, repository: Repository, after: str, until: str | None, n: int) -> list[str]:
+        """Give up to ``n`` digests of its documents in (after, until], in order; None: to the end."""
+        rows = await self._database.do(
+            lambda connection: _between(connection, "document", "digest", repository, (after, until, n))
+        )
+        return [digest for _, digest in rows]
+
+    async def tags(
+        self, repository: Repository, after: str, until: str | None, n: int
+    ) -> list[tuple[str, str]]:
+        """Give up to ``n`` of its tags in (after, until], in order, with the digest of each."""
         return await self._database.do(
-            lambda connection: bool(connection.execute("SELECT complete FROM state").fetchone()[0])
+            lambda connection: _between(connection, "tag", "name", repository, (after, until, n))
         )
-
-    async def mark(self, *, complete: bool) -> None:
-        """Remember whether it is."""
-        await self._database.do(
-            lambda connection: connection.execute("UPDATE state SET complete = ?", (complete,))
-        )
-
-    async def clear(self) -> None:
-        """Forget everything, to begin anew."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("UPDATE state SET complete = 0")
-            for table in ("document", "tag", "platform", "annotation", "words"):
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names of our own
-
-        await self._database.do(work)
 
     async def search(
         self, terms: Sequence[Term], *, repository: str | None = None, before: int | None = None, n: int
@@ -103,6 +107,8 @@ def _apply(connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         match change:
             case Put(document, tags):
                 _put(connection, document, tags)
+            case Tagged(repository, tag, digest):
+                _tag(connection, repository, tag, digest)
             case Untag(repository, tag):
                 _untag(connection, repository, tag)
             case Remove(repository, digest):
@@ -148,14 +154,20 @@ def _put(connection: sqlite3.Connection, document: Document, tags: Sequence[str]
         [(key, name, value) for name, value in document.annotations],
     )
     for tag in tags:
-        before = _tagged(connection, repository, tag)
-        connection.execute(
-            "INSERT OR REPLACE INTO tag (registry, path, name, digest) VALUES (?, ?, ?, ?)",
-            (*_place(repository, tag), document.digest),
-        )
-        if before is not None and before != document.digest:
-            _write_words(connection, repository, before)
-    _write_words(connection, repository, document.digest)
+        _tag(connection, repository, tag, document.digest)
+    if not tags:
+        _write_words(connection, repository, document.digest)
+
+
+def _tag(connection: sqlite3.Connection, repository: Repository, tag: str, digest: str) -> None:
+    before = _tagged(connection, repository, tag)
+    connection.execute(
+        "INSERT OR REPLACE INTO tag (registry, path, name, digest) VALUES (?, ?, ?, ?)",
+        (*_place(repository, tag), digest),
+    )
+    if before is not None and before != digest:
+        _write_words(connection, repository, before)
+    _write_words(connection, repository, digest)
 
 
 def _tagged(connection: sqlite3.Connection, repository: Repository, tag: str) -> str | None:
@@ -208,6 +220,24 @@ def _tags(connection: sqlite3.Connection, repository: Repository, digest: str) -
     return [name for (name,) in rows]
 
 
+def _between(
+    connection: sqlite3.Connection,
+    table: str,
+    column: str,
+    repository: Repository,
+    bounds: tuple[str, str | None, int],
+) -> list[tuple[str, str]]:
+    """Give (``column``, digest) of a repository's rows, in order of the first."""
+    after, until, n = bounds
+    end = "" if until is None else f" AND {column} <= ?"
+    rows = connection.execute(
+        f"SELECT {column}, digest FROM {table} WHERE registry = ? AND path = ? AND {column} > ?{end}"  # noqa: S608 - names of our own
+        f" ORDER BY {column} LIMIT ?",
+        (*_place(repository, after), *(() if until is None else (until,)), n),
+    )
+    return [(str(value), str(digest)) for value, digest in rows]
+
+
 def _search(connection: sqlite3.Connection, sql: str, values: Sequence[object], n: int) -> Page:
     steps = 0
 
@@ -257,5 +287,6 @@ async def open_index(state: Path) -> AsyncIterator[Index]:
         version=VERSION,
         what="search index",
         aside="The node can be stopped and the file deleted: the index is built again",
+        disposable=True,
     ) as database:
         yield Index(database)

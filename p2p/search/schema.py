@@ -11,10 +11,17 @@ if TYPE_CHECKING:
 
     from p2p.search.query import Term
 
-VERSION: Final = 1
+VERSION: Final = 2
 SCHEMA: Final = (
-    "CREATE TABLE state (complete INTEGER NOT NULL)",
-    "INSERT INTO state VALUES (0)",
+    # Of which database it is, and up to which change: see ``Progress``.
+    """CREATE TABLE state (
+        complete INTEGER NOT NULL, source TEXT NOT NULL, at INTEGER NOT NULL, path TEXT NOT NULL
+    )""",
+    "INSERT INTO state VALUES (0, '', 0, '')",
+    """CREATE TABLE waiting (
+        key INTEGER PRIMARY KEY AUTOINCREMENT, registry TEXT NOT NULL, path TEXT NOT NULL,
+        UNIQUE (path, registry)
+    )""",
     """CREATE TABLE document (
         key INTEGER PRIMARY KEY AUTOINCREMENT,
         registry TEXT NOT NULL, path TEXT NOT NULL, digest TEXT NOT NULL,

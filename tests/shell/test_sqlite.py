@@ -30,6 +30,24 @@ def count(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT count(*) FROM thing").fetchone()[0])
 
 
+async def test_what_an_earlier_version_made_is_emptied_where_it_is_disposable(tmp_path: Path) -> None:
+    async with opened(tmp_path / "x.db") as database:
+        await database.do(put)
+    schema = ("CREATE TABLE thing (name TEXT, more TEXT)",)
+    later = {"version": 2, "what": "test file", "aside": "Nothing is lost"}
+    with pytest.raises(LocalError, match="version 1"):
+        async with open_database(tmp_path / "x.db", schema, **later):  # type: ignore[arg-type]
+            pass
+    for _ in range(2):
+        async with open_database(tmp_path / "x.db", schema, disposable=True, **later) as database:  # type: ignore[arg-type]
+            assert await database.do(count) == 0
+    with pytest.raises(LocalError, match="version 2"):
+        async with open_database(  # what a later release made is left alone
+            tmp_path / "x.db", SCHEMA, version=1, what="test file", aside="Nothing", disposable=True
+        ):
+            pass
+
+
 async def test_work_is_a_transaction_and_survives(tmp_path: Path) -> None:
     async with opened(tmp_path / "x.db") as database:
         await database.do(put)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
-from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST, parse_manifest
+from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from p2p.core.oci.reference import Repository
+from p2p.errors import PeerError
+from p2p.metadata.hosting import Changed
 from p2p.notifications.api import Event, Happening, What
 from tests.support.happenings import LAYER, NOW
 
@@ -21,12 +23,21 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 
 
 class MemoryCatalog:
-    """``Catalog`` in dictionaries. ``error`` is what every call raises."""
+    """``Catalog`` in dictionaries. ``error`` is what every call raises, ``lost`` what no read gives now.
+
+    ``reads`` has every digest that was asked for.
+    """
 
     def __init__(self) -> None:
         self.content: dict[tuple[Repository, Digest], bytes] = {}
         self.tagged: dict[Repository, dict[str, Descriptor]] = {}
-        self.subjects: dict[tuple[Repository, Digest], list[Descriptor]] = {}
+        self.listed: dict[Repository, dict[str, Descriptor]] = {}
+        self.changed: dict[Repository, int] = {}
+        self.database = "one"
+        self.lost: set[Digest] = set()
+        self.reads: list[Digest] = []
+        self.now = 1_000_000
+        self.failed = 0
         self.events: list[Event] = []
         self.error: LocalError | None = None
 
@@ -68,9 +79,7 @@ class MemoryCatalog:
         repository = Repository("hosted", name)
         data = json.dumps(document).encode()
         target = self._put(repository, data, document["mediaType"])
-        subject = parse_manifest(data, target.media_type).subject
-        if subject is not None:
-            self.subjects.setdefault((repository, subject.digest), []).append(target)
+        self.listed.setdefault(repository, {})[str(target.digest)] = target
         for tag in tags:
             self.tagged.setdefault(repository, {})[tag] = target
         self.tagged.setdefault(repository, {})
@@ -81,8 +90,7 @@ class MemoryCatalog:
         """Delete a manifest with its tags."""
         repository = Repository("hosted", name)
         del self.content[repository, target.digest]
-        for subject in self.subjects.values():
-            subject[:] = [one for one in subject if one != target]
+        del self.listed[repository][str(target.digest)]
         tags = tuple(tag for tag, one in self.tagged[repository].items() if one == target)
         for tag in tags:
             del self.tagged[repository][tag]
@@ -97,6 +105,9 @@ class MemoryCatalog:
     def tell(
         self, what: What, repository: Repository, target: Descriptor | None, tags: tuple[str, ...] = ()
     ) -> None:
+        if what in (What.PUSH, What.DELETE):
+            self.now += 1
+            self.changed[repository] = self.now
         number = len(self.events) + 1
         self.events.append(Event(number, str(number), Happening(what, repository, target, NOW, tags)))
 
@@ -105,31 +116,38 @@ class MemoryCatalog:
         self.content[repository, target.digest] = data
         return target
 
-    async def repositories(self, n: int, last: str = "") -> Sequence[Repository]:
+    async def name(self) -> str:
         self._fail()
-        return sorted(one for one in self.tagged if one.path > last)[:n]
+        return self.database
+
+    async def changes(self, n: int, after: tuple[int, str] = (0, "")) -> Sequence[Changed]:
+        self._fail()
+        known = sorted((at, one.path, one) for one, at in self.changed.items())
+        return [Changed(one, at) for at, path, one in known if (at, path) > after][:n]
+
+    async def manifests(self, repository: Repository, n: int, last: str = "") -> Sequence[Descriptor]:
+        self._fail()
+        known = self.listed.get(repository, {})
+        return [known[digest] for digest in sorted(known) if digest > last][:n]
 
     async def tags(self, repository: Repository, n: int, last: str = "") -> Sequence[tuple[str, Descriptor]]:
         self._fail()
         return sorted(
-            ((tag, one) for tag, one in self.tagged[repository].items() if tag > last),
+            ((tag, one) for tag, one in self.tagged.get(repository, {}).items() if tag > last),
             key=lambda pair: pair[0],
         )[:n]
 
-    async def referrers(
-        self, repository: Repository, subject: Digest, n: int, last: str = ""
-    ) -> Sequence[Descriptor]:
-        self._fail()
-        found = {str(one.digest): one for one in self.subjects.get((repository, subject), ())}
-        return [found[digest] for digest in sorted(found) if digest > last][:n]
-
     async def read(self, repository: Repository, digest: Digest, limit: int) -> bytes | None:
         self._fail()
+        self.reads.append(digest)
+        if digest in self.lost:
+            raise PeerError(str(digest), "nobody has it")
         data = self.content.get((repository, digest))
         return data if data is not None and len(data) <= limit else None
 
     def _fail(self) -> None:
         if self.error is not None:
+            self.failed += 1
             raise self.error
 
 

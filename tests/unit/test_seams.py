@@ -51,6 +51,7 @@ from p2p.registry.auth.bearer import BearerAuthenticator
 from p2p.registry.auth.chain import ChainAuthenticator, NoAuthenticator
 from p2p.registry.auth.htpasswd import HtpasswdAuthenticator
 from p2p.registry.auth.keys import FileKeys, Keys, UrlKeys
+from p2p.registry.catalog import HostedCatalog
 from p2p.registry.extension import Catalog, Extension
 from p2p.search.extension import Search
 from p2p.search.indexer import Indexer
@@ -107,7 +108,7 @@ SEAMS: list[tuple[type, list[type]]] = [
     (Queue, [EventQueue, MemoryQueue]),
     (Notifier, [QueueNotifier, Silence]),
     (Sink, [Webhook, Indexer, happenings.KeepingSink]),
-    (Catalog, [catalog.MemoryCatalog]),
+    (Catalog, [HostedCatalog, catalog.MemoryCatalog]),
     (Extension, [Search]),
     (RequestBody, [IncomingBody, http_rig.NoBody, registry_rig.NoBody]),
 ]

@@ -22,7 +22,11 @@ from p2p.config import (
     TlsSettings,
 )
 from p2p.core.oci.digest import Digest
+from p2p.core.oci.manifest import OCI_MANIFEST
+from p2p.core.oci.reference import Repository
 from p2p.errors import ConfigError
+from p2p.metadata.hosting import HOSTED
+from p2p.metadata.memory_hosting import MemoryHosting
 from p2p.metadata.sql import open_metadata
 from p2p.net.message import Content, Request, Response
 from p2p.node.front_end import FrontEnd, FrontEndParts, check_front_end, open_front_end
@@ -30,6 +34,7 @@ from p2p.origin import memory
 from p2p.registry.hosted import Hosted
 from p2p.registry.proof import Privacy
 from p2p.registry.visibility import Visibility
+from p2p.search import indexer
 from p2p.store.disk import DiskStore
 from p2p.transfer.confined import Unconfined
 from tests.support.push_rig import EMPTY, Bytes, StoreTransfer, descriptor
@@ -44,7 +49,23 @@ ALICE = "Basic YWxpY2U6c2VjcmV0"  # alice:secret
 
 
 @asynccontextmanager
-async def front_end(state: Path, **more: Any) -> AsyncIterator[FrontEnd]:
+async def opened(state: Path, database: MemoryHosting | None) -> AsyncIterator[Any]:
+    if database is not None:
+        yield database
+        return
+    async with open_metadata(state) as metadata:
+        yield metadata
+
+
+@asynccontextmanager
+async def front_end(
+    state: Path,
+    *,
+    database: MemoryHosting | None = None,
+    stores: list[DiskStore] | None = None,
+    **more: Any,
+) -> AsyncIterator[FrontEnd]:
+    """Open one. ``database`` is shared with others; content comes from the first of their ``stores``."""
     settings = NodeSettings(
         state=str(state),
         registry=RegistrySettings(default_upstream="test"),
@@ -52,11 +73,13 @@ async def front_end(state: Path, **more: Any) -> AsyncIterator[FrontEnd]:
         **more,
     )
     store = await DiskStore.load(state, StoreSettings(minimum_free=0), hasher=HASHER, withdraw=lambda _: None)
+    stores = [] if stores is None else stores
+    stores.append(store)
     origins = MemoryOrigins(MemoryOrigin("test"))
-    async with open_metadata(state) as metadata, trio.open_nursery() as nursery:
+    async with opened(state, database) as metadata, trio.open_nursery() as nursery:
         parts = FrontEndParts(
             upstreams=UPSTREAMS,
-            transfer=StoreTransfer(origins, store),  # type: ignore[arg-type]
+            transfer=StoreTransfer(origins, stores[0]),  # type: ignore[arg-type]
             store=store,
             metadata=metadata,
             origins=origins,
@@ -90,19 +113,27 @@ async def ask(
     return await made.registry.handle(Request(method, path, query, pairs, Bytes(body), peer="127.0.0.1:9"))
 
 
-async def push(made: FrontEnd, name: str = "team/app", **headers: str) -> None:
+async def push(
+    made: FrontEnd,
+    name: str = "team/app",
+    *,
+    tag: str = "1",
+    annotations: dict[str, str] | None = None,
+    **headers: str,
+) -> None:
     digest = Digest.of(EMPTY)
     response = await ask(made, "POST", f"/v2/{name}/blobs/uploads/", f"digest={digest}", EMPTY, **headers)
     assert response.status == 201, response
     document = {
         "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "mediaType": OCI_MANIFEST,
         "config": descriptor(CONFIG, digest, EMPTY),
         "layers": [],
+        "annotations": annotations or {},
     }
     data = json.dumps(document).encode()
     response = await ask(
-        made, "PUT", f"/v2/{name}/manifests/1", "", data, content_type=document["mediaType"], **headers
+        made, "PUT", f"/v2/{name}/manifests/{tag}", "", data, content_type=OCI_MANIFEST, **headers
     )
     assert response.status == 201, response
 
@@ -125,6 +156,45 @@ async def test_what_is_pushed_is_found(tmp_path: Path) -> None:
                 await trio.sleep(0.01)
         assert json_of(answer)["results"][0]["repository"] == "team/app"
         assert (await ask(made, "GET", "/v2/_other/x")).status == 404
+
+
+async def search(made: FrontEnd, query: str) -> list[tuple[str, list[str]]]:
+    answer = await ask(made, "GET", "/v2/_remora/search/images", f"q={query}")
+    return [(one["repository"], one["tags"]) for one in json_of(answer)["results"]]
+
+
+async def until_found(made: FrontEnd, query: str, *wanted: tuple[str, list[str]]) -> None:
+    with trio.fail_after(30):
+        while sorted(await search(made, query)) != sorted(wanted):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_what_is_done_at_one_front_end_is_found_at_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexer, "POLL_SECONDS", 0.01)
+    database = MemoryHosting(shared=True)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    stores: list[DiskStore] = []
+    async with front_end(tmp_path / "a", database=database, stores=stores) as one:
+        async with front_end(tmp_path / "b", database=database, stores=stores) as other:
+            await push(one)
+            await push(one, "team/app", annotations={"is": "second"}, tag="2")
+            await until_found(other, "", ("team/app", ["1"]), ("team/app", ["2"]))
+            await until_found(other, "annotation:is=second", ("team/app", ["2"]))
+            # A tag moves; then it is deleted; then the manifest; then all comes again, at the other one.
+            await push(one, "team/app", annotations={"is": "second"}, tag="1")
+            await until_found(other, "", ("team/app", []), ("team/app", ["1", "2"]))
+            assert (await ask(one, "DELETE", "/v2/team/app/manifests/2")).status == 202
+            await until_found(other, "annotation:is=second", ("team/app", ["1"]))
+            row = await database.tag(Repository(HOSTED, "team/app"), "1")
+            assert row is not None
+            assert (await ask(one, "DELETE", f"/v2/team/app/manifests/{row.digest}")).status == 202
+            await until_found(other, "", ("team/app", []))
+            await push(other, "team/back")
+            await until_found(other, "back", ("team/back", ["1"]))
+        await until_found(one, "", ("team/app", []), ("team/back", ["1"]))
 
 
 async def test_an_extension_taken_away_is_not_missed(tmp_path: Path) -> None:

@@ -1,46 +1,52 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+import trio
+import trio.testing
 
 from p2p.content.memory import MemoryContent
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_MANIFEST
-from p2p.errors import ContentError
-from p2p.metadata.memory_hosting import MemoryHosting
+from p2p.errors import ContentError, PeerError
+from p2p.registry import catalog as module
 from p2p.registry.catalog import HostedCatalog
 from p2p.registry.sharing import OWNER
 from tests.support.push_rig import APP, Push, descriptor
 
-if TYPE_CHECKING:
-    from p2p.core.oci.reference import Repository
-    from p2p.metadata.api import TagRow
-
 
 async def test_what_was_pushed_is_read_from_the_beginning() -> None:
     push = Push()
-    for name in ("team/app", "team/b"):
-        await push.image("2", name=name)
+    other = await push.image("2", name="team/b")
     first = await push.image("1", annotations={"a": "x" * 70_000})
-    await push.image("sig", subject=descriptor(OCI_MANIFEST, first, b"x"))
-    catalog = HostedCatalog(metadata=push.hosting, records=push.hosting, store=push.store)
+    signature = await push.image("sig", subject=descriptor(OCI_MANIFEST, first, b"x"))
+    catalog = HostedCatalog(metadata=push.hosting, store=push.store)
 
-    assert [each.path for each in await catalog.repositories(9)] == ["team/app", "team/b"]
-    assert [each.path for each in await catalog.repositories(1, "team/app")] == ["team/b"]
+    changes = await catalog.changes(9)
+    assert [each.repository.path for each in changes] == ["team/b", "team/app"]
+    assert [each.repository for each in await catalog.changes(9, (changes[0].at, "team/b"))] == [APP]
+    assert [each.digest for each in await catalog.manifests(APP, 9)] == sorted((first, signature), key=str)
+    assert await catalog.manifests(APP, 9, str(max(first, signature, key=str))) == []
     tags = await catalog.tags(APP, 9)
-    assert [tag for tag, _ in tags] == ["1", "2", "sig"]
-    assert tags[0][1].digest == first
-    assert len(await catalog.referrers(APP, first, 9)) == 1
+    assert [(tag, each.digest) for tag, each in tags] == [("1", first), ("sig", signature)]
+    assert [tag for tag, _ in await catalog.tags(APP, 9, "1")] == ["sig"]
+    assert await catalog.read(APP, other, 1 << 20) is None
     data = await catalog.read(APP, first, 1 << 20)
     assert data is not None
     assert Digest.of(data) == first
 
 
+async def test_it_has_the_name_of_its_database() -> None:
+    one, other = Push(), Push()
+    names = [
+        await HostedCatalog(metadata=each.hosting, store=each.store).name() for each in (one, one, other)
+    ]
+    assert names[0] == names[1] != names[2]
+
+
 async def test_what_is_not_there_or_not_reached_is_not_read() -> None:
     push = Push()
     digest = await push.blob(b"content", "team/b")
-    catalog = HostedCatalog(metadata=push.hosting, records=push.hosting, store=push.store)
+    catalog = HostedCatalog(metadata=push.hosting, store=push.store)
     assert await catalog.read(APP, digest, 100) is None
     assert await catalog.read(APP, Digest.of(b"none"), 100) is None
     await push.blob(b"content")
@@ -48,31 +54,12 @@ async def test_what_is_not_there_or_not_reached_is_not_read() -> None:
     assert await catalog.read(APP, digest, 100) == b"content"
 
 
-async def test_a_page_whose_tags_all_go_meanwhile_is_not_the_end() -> None:
-    class Fading(MemoryHosting):
-        """Loses tags between their names and their rows."""
-
-        async def tag(self, repository: Repository, tag: str) -> TagRow | None:
-            return None if tag < "3" else await super().tag(repository, tag)
-
-    push = Push(hosting=Fading())
-    for tag in ("1", "2", "3", "4"):
-        await push.image(tag)
-    catalog = HostedCatalog(metadata=push.hosting, records=push.hosting, store=push.store)
-    assert [tag for tag, _ in await catalog.tags(APP, 2)] == ["3", "4"]
-    assert [tag for tag, _ in await catalog.tags(APP, 1)] == ["3"]
-    assert [tag for tag, _ in await catalog.tags(APP, 3)] == ["3"]
-    assert await catalog.tags(APP, 2, "4") == []
-
-
 async def test_what_is_not_here_is_got_from_what_front_ends_share() -> None:
     content = MemoryContent()
     one = Push(content=content)
     other = Push(hosting=one.hosting, content=content)
     top = await one.image("1")
-    catalog = HostedCatalog(
-        metadata=other.hosting, records=other.hosting, store=other.store, transfer=other.transfer
-    )
+    catalog = HostedCatalog(metadata=other.hosting, store=other.store, transfer=other.transfer)
     data = await catalog.read(APP, top, 1 << 20)
     assert data is not None
     assert Digest.of(data) == top
@@ -86,3 +73,14 @@ async def test_what_is_not_here_is_got_from_what_front_ends_share() -> None:
     for key in [key for key in content.objects if not key.startswith(OWNER)]:
         del content.objects[key]
     assert await catalog.read(APP, top, 1 << 20) is None
+
+
+async def test_what_does_not_come_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    one, other = Push(), Push()
+    top = await one.image("1")
+    other.transfer.gate = trio.Event()
+    other.transfer.peers[top] = b"never given"
+    catalog = HostedCatalog(metadata=one.hosting, store=other.store, transfer=other.transfer)
+    with pytest.raises(PeerError, match="30 s"):
+        await catalog.read(APP, top, 1 << 20)
+    assert trio.current_time() == pytest.approx(module.FETCH_SECONDS)

@@ -12,9 +12,9 @@ from p2p.core.oci.error import RegistryError
 from p2p.core.oci.reference import Repository
 from p2p.search import index as module
 from p2p.search.api import Document
-from p2p.search.index import Index, Put, Remove, Untag, open_index
+from p2p.search.index import FILE, Index, Put, Remove, Tagged, Untag, open_index
 from p2p.search.query import FILTERS, parse_query
-from p2p.search.schema import SCHEMA, statement
+from p2p.search.schema import SCHEMA, VERSION, statement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,17 +87,45 @@ async def test_one_repository_only(index: Index) -> None:
     assert await digests(index, repository="team/apps") == []
 
 
-async def test_completeness_is_remembered(tmp_path: Path) -> None:
+async def test_what_was_put_is_there_after_a_restart(tmp_path: Path) -> None:
     async with open_index(tmp_path) as index:
-        assert not await index.is_complete()
         await index.apply([Put(document("sha256:1"), ("1",))])
-        await index.mark(complete=True)
     async with open_index(tmp_path) as index:
-        assert await index.is_complete()
         assert await digests(index, "1") == ["sha256:1"]
-        await index.clear()
-        assert not await index.is_complete()
+
+
+async def test_the_index_of_an_earlier_release_is_built_anew(tmp_path: Path) -> None:
+    async with open_index(tmp_path) as index:
+        await index.apply([Put(document("sha256:1"), ("1",))])
+        await index.progress.mark(complete=True)
+    raw = sqlite3.connect(tmp_path / FILE)
+    raw.execute(f"PRAGMA user_version = {VERSION - 1}")
+    raw.close()
+    async with open_index(tmp_path) as index:
         assert await digests(index) == []
+        assert not await index.progress.is_complete()
+        await index.apply([Put(document("sha256:1"), ("1",))])
+        assert await digests(index, "1") == ["sha256:1"]
+
+
+async def test_a_tag_may_come_before_its_document(index: Index) -> None:
+    await index.apply([Put(document("sha256:1"), ("stable",)), Tagged(APP, "stable", "sha256:2")])
+    assert await digests(index, "stable") == []
+    await index.apply([Put(document("sha256:2"))])
+    assert await digests(index, "stable") == await digests(index, "tag:stable") == ["sha256:2"]
+
+
+async def test_documents_and_tags_are_read_by_range(index: Index) -> None:
+    names = [f"sha256:{number}" for number in range(5)]
+    await index.apply([Put(document(name), (f"t{name[-1]}",)) for name in reversed(names)])
+    assert await index.digests(APP, "", None, 9) == names
+    assert await index.digests(APP, names[0], names[3], 9) == names[1:4]
+    assert await index.digests(APP, names[0], None, 2) == names[1:3]
+    assert await index.tags(APP, "t0", "t2", 9) == [("t1", names[1]), ("t2", names[2])]
+    assert await index.tags(APP, "", None, 1) == [("t0", names[0])]
+    other = Repository("hosted", "team/apps")
+    assert await index.digests(other, "", None, 9) == []
+    assert await index.tags(other, "", None, 9) == []
 
 
 async def test_a_query_that_takes_too_long_is_refused(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

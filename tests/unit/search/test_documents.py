@@ -8,8 +8,9 @@ from p2p.core.oci.descriptor import Descriptor
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.manifest import OCI_INDEX, OCI_MANIFEST
 from p2p.core.oci.reference import Repository
-from p2p.search.documents import CONFIG_BYTES, MAX_TEXT, config_of, describe, read_manifest
-from tests.support.catalog import CONFIG
+from p2p.errors import PeerError
+from p2p.search.documents import CONFIG_BYTES, MAX_TEXT, config_of, describe, read_document, read_manifest
+from tests.support.catalog import CONFIG, MemoryCatalog
 from tests.support.happenings import LAYER
 
 APP = Repository("hosted", "app")
@@ -86,3 +87,17 @@ def test_text_that_a_database_cannot_keep() -> None:
 def test_what_is_no_manifest() -> None:
     assert read_manifest(b"{}", OCI_MANIFEST) is None
     assert read_manifest(b"\xff", OCI_MANIFEST) is None
+
+
+async def test_a_document_is_read_from_the_catalog() -> None:
+    catalog = MemoryCatalog()
+    target = catalog.image("app", "1", platform="linux/arm64")
+    document = await read_document(catalog, APP, target)
+    assert document is not None
+    assert (document.digest, document.platforms) == (str(target.digest), ("linux/arm64",))
+    _, config = catalog.reads
+    catalog.lost = {config}
+    with pytest.raises(PeerError):
+        await read_document(catalog, APP, target)
+    del catalog.content[APP, target.digest]
+    assert await read_document(catalog, APP, target) is None
