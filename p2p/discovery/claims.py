@@ -1,7 +1,8 @@
 """Who may go to the origin when no tracker keeps leases: a deterministic order, spread over time.
 
-Each node ranks itself among the nodes it knows by a hash of node and digest. The first one goes at once,
-the others would go ``STEP`` seconds after each other, and by then have found the first one's chunks.
+Each node ranks itself among the nodes it knows by a hash of node and digest. The first one goes after
+``SETTLE`` seconds, in which peers hear of each other, the others would go ``STEP`` seconds after each other,
+and by then have found the first one's chunks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from random import Random
 
+SETTLE = 0.250
 STEP = 0.150
 JITTER = 0.100
 MOST = 3.0
@@ -27,8 +29,8 @@ def weight(node: str, digest: str) -> bytes:
 def delay(node: str, digest: str, others: Iterable[str], rng: Random) -> float:
     """Give the seconds that ``node`` waits before it claims the origin, knowing the ids of ``others``.
 
-    0 where no others are known; else its rank among them times ``STEP``, at most ``MOST``, plus up to
-    ``JITTER``.
+    0 where no others are known; else ``SETTLE`` and its rank among them times ``STEP``, at most ``MOST``,
+    plus up to ``JITTER``.
     """
     known = dict.fromkeys(others)
     known.pop(node, None)
@@ -36,4 +38,4 @@ def delay(node: str, digest: str, others: Iterable[str], rng: Random) -> float:
         return 0.0
     own = weight(node, digest)
     rank = sum(weight(other, digest) < own for other in known)
-    return min(rank * STEP, MOST) + rng.random() * JITTER
+    return SETTLE + min(rank * STEP, MOST) + rng.random() * JITTER

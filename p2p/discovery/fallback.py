@@ -36,6 +36,9 @@ class _Want:
     due: float
     static: bool = False
     claim_at: float | None = None
+    began: float = 0.0
+    """When the turn was first reckoned: by the time it comes more nodes may be known, and come before."""
+    claimed: bool = False
     dht: bool = False
     dht_at: float | None = None
     """When the DHT is to be asked; None: it was, or need not be."""
@@ -82,9 +85,10 @@ class Fallback:
         """
         before = self._wants.get(digest)
         static = before is not None and before.static
-        claim_at = before.claim_at if before is not None and lease else None
         waits = tracker and not static
-        want = self._wants[digest] = _Want(lease, now + ANSWER if waits else now, static, claim_at)
+        want = self._wants[digest] = _Want(lease, now + ANSWER if waits else now, static)
+        if before is not None and lease:
+            want.claim_at, want.began, want.claimed = before.claim_at, before.began, before.claimed
         want.dht = dht and self._dht_delay is not None
         if self._dht_delay is None or not dht:
             return
@@ -104,6 +108,7 @@ class Fallback:
         want = self._wants.get(digest)
         if want is not None:
             want.static, want.claim_at, want.due = False, None, now + PLAN_LIFE
+            want.claimed = False
             if providers:
                 want.dht_at = None
 
@@ -123,7 +128,7 @@ class Fallback:
         """The node gave up its claim: it waits its turn before another."""
         want = self._wants.get(digest)
         if want is not None:
-            want.claim_at = None
+            want.claim_at, want.claimed = None, False
 
     def tracker_lost(self, now: float) -> None:
         """Go on without the tracker everywhere, at once."""
@@ -148,9 +153,12 @@ class Fallback:
                 out.append(Answer(digest, LeaseState.UNASKED))
                 continue
             if want.claim_at is None:
-                want.claim_at = now + self._claim_delay(digest)
+                want.began, want.claim_at = now, now + self._claim_delay(digest)
+            elif want.claim_at <= now and not want.claimed:
+                want.claim_at = max(want.claim_at, want.began + self._claim_delay(digest))
             turn = max(want.claim_at, want.patient_until)
             if turn <= now:
+                want.claimed = True
                 out.append(Answer(digest, LeaseState.GRANTED))
             else:
                 # "Held", by whoever comes first: the swarm waits for its peers, or for our turn.

@@ -6,10 +6,10 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from p2p.core.oci.digest import Digest
 from p2p.core.swarm.bitfield import Bitfield
 
 if TYPE_CHECKING:
-    from p2p.core.oci.digest import Digest
     from p2p.core.swarm.midstates import Midstates
     from p2p.store.api import Partial, Store
 
@@ -60,6 +60,10 @@ class Holdings:
         return digest in self._confined and (
             str(digest) in self._growing or self.store.find(digest) is not None
         )
+
+    def shareable(self, digest: str) -> bool:
+        """Whether peers may hear anything of a digest at all."""
+        return Digest.parse(digest) not in self._confined
 
     def asked(self, digest: Digest) -> None:
         """Count a peer that is told of nothing, if there is something."""

@@ -15,7 +15,7 @@ import trio_websocket
 
 from p2p.core.oci.digest import Digest
 from p2p.core.swarm.bitfield import iter_bits
-from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerHave, PeerMidstates, PeerState
+from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerHave, PeerKnown, PeerMidstates, PeerState
 from p2p.core.wire.codec import WireError, decoder, encode
 from p2p.core.wire.common import PROTOCOL_VERSION
 from p2p.core.wire.peer import (
@@ -23,6 +23,7 @@ from p2p.core.wire.peer import (
     FindReference,
     FoundReference,
     Have,
+    Known,
     PeerHello,
     PeerMessage,
     State,
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 
     from p2p.core.swarm.midstates import Midstates
     from p2p.transfer.holdings import Holdings
+    from p2p.transfer.introductions import Introductions
 
-    Sink = Callable[[PeerState | PeerHave | PeerMidstates | PeerAbsent | PeerGone], None]
+    Sink = Callable[[PeerState | PeerHave | PeerMidstates | PeerAbsent | PeerGone | PeerKnown], None]
 
 HELLO_SECONDS = 3.0
 SUBSCRIPTIONS = 4096
@@ -86,7 +88,10 @@ class _Subscription:
 
 
 class Link:
-    """A link over an open WebSocket; ``hello`` of the other side is known after ``greet``."""
+    """A link over an open WebSocket; ``hello`` of the other side is known after ``greet``.
+
+    ``others``: what is told and heard of further peers; None: nothing.
+    """
 
     def __init__(
         self,
@@ -94,7 +99,9 @@ class Link:
         hello: PeerHello,
         holdings: Holdings,
         find: Callable[[FindReference], Awaitable[FoundReference]],
+        others: Introductions | None = None,
     ) -> None:
+        self._others = others
         self._websocket = websocket
         self._mine = hello
         self._holdings = holdings
@@ -126,6 +133,8 @@ class Link:
                     name, "speaks another protocol version", "Run the same Remora release on every node."
                 )
             self.theirs = first
+            if self._others is not None:
+                self._others.greeted(first)
             return first
         raise PeerError(name, f"did not say hello within {HELLO_SECONDS:g} s")
 
@@ -137,6 +146,8 @@ class Link:
                 with self._scope:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._ping)
+                    if self._others is not None:
+                        nursery.start_soon(self._others.run, self._send)
                     try:
                         await self._read(nursery)
                     except (trio_websocket.ConnectionClosed, WireError, PeerError) as error:
@@ -147,6 +158,8 @@ class Link:
             self.closed = True
             for digest in self._serving:
                 self._holdings.unwatch(digest, self._changed)
+            if self._others is not None:
+                self._others.end()
             gone = list(self._subscriptions.values())
             self._subscriptions.clear()
             for subscription in gone:
@@ -176,6 +189,7 @@ class Link:
     def unsubscribe(self, digest: Digest) -> None:
         """End it; nothing more comes."""
         if self._subscriptions.pop(str(digest), None) is not None:
+            self._holds(str(digest), holds=False)
             self._send(Unsubscribe(str(digest)))
 
     async def find_reference(self, repository: str, reference: str) -> FoundReference:
@@ -208,6 +222,8 @@ class Link:
                     if self._serving.pop(digest, None) is not None:
                         self._holdings.unwatch(digest, self._changed)
                         self._dirty.pop(digest, None)
+                        if self._others is not None:
+                            self._others.serve_no_more(digest)
                 case FindReference(request=number) if self._answering >= ANSWERS:
                     self._send(FoundReference(number))
                 case FindReference():
@@ -218,23 +234,32 @@ class Link:
                         self._answers[number](message)
                 case PeerHello():
                     raise PeerError(str(self._websocket.remote), "said hello twice")
-                case State() | Have() | MidstatesMessage() | Absent():
+                case State() | Have() | MidstatesMessage() | Absent() | Known():
                     self._tell(message)
 
-    def _tell(self, message: State | Have | MidstatesMessage | Absent) -> None:
+    def _tell(self, message: State | Have | MidstatesMessage | Absent | Known) -> None:
         subscription = self._subscriptions.get(message.digest)
         if subscription is None:
             return
         peer, sink = subscription.peer, subscription.sink
         match message:
+            case Known():
+                if self._others is not None:
+                    sink(self._others.heard(message, peer))
             case State():
+                self._holds(message.digest, holds=True)
                 sink(PeerState(peer, message.size, message.complete, message.have))
             case Have():
                 sink(PeerHave(peer, message.chunks))
             case MidstatesMessage():
                 sink(PeerMidstates(peer, message.start, message.states, message.list_id))
             case Absent():
+                self._holds(message.digest, holds=False)
                 sink(PeerAbsent(peer))
+
+    def _holds(self, digest: str, *, holds: bool) -> None:
+        if self._others is not None:
+            self._others.holds(digest, holds=holds)
 
     async def _answer(self, message: FindReference) -> None:
         try:
@@ -251,6 +276,8 @@ class Link:
             if len(self._serving) >= SUBSCRIPTIONS:
                 raise PeerError(str(self._websocket.remote), f"subscribed to over {SUBSCRIPTIONS} digests")
             self._holdings.watch(message.digest, self._changed)
+            if self._others is not None:
+                self._others.serve(message.digest)
         self._serving[message.digest] = _Serving(message.list_length, message.list_id)
         self._changed(message.digest)
 

@@ -18,6 +18,8 @@ from p2p.core.swarm.events import PeerGone
 from p2p.core.wire.common import Provider
 from p2p.errors import PeerError
 from p2p.net.answers import unwrap
+from p2p.transfer.exchange import Exchange
+from p2p.transfer.introductions import Introductions
 from p2p.transfer.link import MAX_MESSAGE, Link
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Links:
         met: Callable[[Provider], None],
         find: Callable[[FindReference], Awaitable[FoundReference]],
     ) -> None:
+        self.exchange = Exchange(hello.node, holdings.shareable)
         self._hello = hello
         self._holdings = holdings
         self._reputation = reputation
@@ -137,7 +140,7 @@ class Links:
                         nursery, stream, receive_buffer_size=RECEIVE_BYTES, max_message_size=MAX_MESSAGE
                     )
                     websocket = await request.accept()
-                link, theirs = await self._greet(websocket, dialled=False)
+                link, theirs = await self._greet(websocket, (host, 0), dialled=False)
                 self._accepted.add(link)
                 try:
                     if theirs.port:
@@ -222,7 +225,7 @@ class Links:
                             receive_buffer_size=RECEIVE_BYTES,
                             max_message_size=MAX_MESSAGE,
                         )
-                    link, theirs = await self._greet(websocket, dialled=True)
+                    link, theirs = await self._greet(websocket, address, dialled=True)
                     self._met(Provider(theirs.node, theirs.name, *address))
                     self._links[address] = link
                     try:
@@ -257,11 +260,17 @@ class Links:
                 link.subscribe(waiting.digest, waiting.provider.node, waiting.midstates(), waiting.sink)
 
     async def _greet(
-        self, websocket: trio_websocket.WebSocketConnection, *, dialled: bool
+        self, websocket: trio_websocket.WebSocketConnection, address: Address, *, dialled: bool
     ) -> tuple[Link, PeerHello]:
         """Exchange hellos; PeerError where the other side is banned, one too many, or none of us."""
-        link = Link(websocket, self._hello, self._holdings, self._find)
+        others = Introductions(self.exchange, address)
+        link = Link(websocket, self._hello, self._holdings, self._find, others)
         theirs = await link.greet()
+        if theirs.node == self._hello.node:
+            if dialled:
+                self._met(Provider(theirs.node, theirs.name, *address))  # so that it is dialled no more
+            await websocket.aclose(1008, "the same node")
+            raise PeerError(f"peer {theirs.name}", "is this node itself")
         if self._reputation.banned(theirs.node, trio.current_time()):
             await websocket.aclose(1008, "banned")
             raise PeerError(f"peer {theirs.name}", "is banned")

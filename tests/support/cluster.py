@@ -23,6 +23,8 @@ from p2p.core.swarm.reputation import Reputation
 from p2p.core.swarm.settings import SwarmSettings
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding, Provider
 from p2p.core.wire.peer import FindReference, FoundReference, PeerHello
+from p2p.discovery.composite import Routes
+from p2p.discovery.static import StaticPeers
 from p2p.net.listeners import open_listeners
 from p2p.net.message import FileSpan
 from p2p.net.server import serve
@@ -271,6 +273,9 @@ class Options:
     peers: int = 30
     files: MemoryFiles | None = None
     has_origin: bool = True
+    knows: tuple[str, ...] | None = None
+    """Addresses of peers, in place of the board: nobody else tells the node of anything."""
+    listen: str = "127.0.0.1:0"
     confined: Confined | None = None
     """Made by the test; what it holds is neither told nor asked for."""
 
@@ -301,9 +306,12 @@ class Node:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         options = self.options
-        listeners = await open_listeners("127.0.0.1:0")
+        listeners = await open_listeners(options.listen)
         self.provider = Provider(self.id, self.name, "127.0.0.1", listeners[0].port)
         self.discovery = BoardClient(self.board, self.provider)
+        static = StaticPeers(options.knows or (), own=self.id)
+        routes = Routes(self.id, static=static, tracker=None, rng=random.Random(self.name))
+        ways = self.discovery if options.knows is None else routes
         self.store = MemoryStore(
             StoreSettings(minimum_free=0),
             files=options.files or MemoryFiles(options.capacity),
@@ -315,7 +323,11 @@ class Node:
         self.client = PeerClient()
         hello = PeerHello(PROTOCOL_VERSION, self.id, self.name, listeners[0].port)
         self.links = Links(
-            hello, self.holdings, self.reputation, met=self.met.append, find=self._find_reference
+            hello,
+            self.holdings,
+            self.reputation,
+            met=self.met.append if options.knows is None else static.add_known,
+            find=self._find_reference,
         )
         self.parts = Parts(
             store=self.store,
@@ -323,8 +335,8 @@ class Node:
             links=self.links,
             client=self.client,
             buffers=self.buffers,
-            discovery=self.discovery,
-            leases=self.discovery,
+            discovery=ways,
+            leases=ways,
             origin=lambda _: self.origin,
             reputation=self.reputation,
             stream=options.stream,
@@ -341,7 +353,7 @@ class Node:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    for part in (self.buffers, self.links, self.engine):
+                    for part in (self.buffers, self.links, self.engine, ways):
                         await nursery.start(part.run)
                     await nursery.start(serve, seeder.handle, listeners, ServerLimits())
                     task_status.started()

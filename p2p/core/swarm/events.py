@@ -95,6 +95,14 @@ class PeerGone:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerKnown:
+    """``peer`` speaks of others that may have this blob, by (host, port); empty: this node's own links do."""
+
+    peer: str
+    addresses: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderJoined:
     """A client reads bytes ``[start, stop)``; ``background``: no order is needed (prefetch)."""
 
@@ -206,6 +214,7 @@ Event = (
     | PeerMidstates
     | PeerAbsent
     | PeerGone
+    | PeerKnown
     | ReaderJoined
     | ReaderMoved
     | ReaderLeft

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm import actions as act
+from p2p.core.swarm.acquaintances import HINTS
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.peer import OVERTAKEN_LIMIT, UNMET_LIMIT, Peer
 from p2p.core.swarm.picker import Rarity
+from p2p.core.wire.common import Provider
 
 if TYPE_CHECKING:
     from p2p.core.swarm import events as ev
@@ -15,12 +17,17 @@ if TYPE_CHECKING:
     from p2p.core.swarm.midstates import Midstates
     from p2p.core.swarm.reputation import Reputation
     from p2p.core.swarm.requests import Pending, Requests
-    from p2p.core.wire.common import Provider
 
 RETRY_PEER = 5.0
 """Seconds before a peer that failed is linked again; twice as many each time."""
 
 MOST_RETRY = 80.0
+
+HINTED = "static:"
+"""Begins the name of a peer that is known by its address alone, before its id is."""
+
+UNPROVEN = 8
+"""Hinted peers that may be linked at once before they said anything: garbage must not take all seats."""
 
 
 class Members:
@@ -39,6 +46,10 @@ class Members:
         self._failed: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._stale = False
+        self.guided = False
+        """Whether a tracker chooses whom to meet: its plans know of budgets and zones, hints do not."""
+        self._hints: dict[str, dict[tuple[str, int], None]] = {}
+        """Who told → the addresses that it spoke of."""
 
     def unreachable(self, now: float) -> frozenset[str]:
         """Those that failed lately."""
@@ -62,6 +73,36 @@ class Members:
             ):
                 addresses.add(address)
                 self._meet(provider, layout, now)
+        self._try_hints(layout, now)
+
+    def hinted(self, event: ev.PeerKnown, layout: Layout | None, now: float) -> None:
+        """A peer speaks of others: up to ``HINTS`` are tried, few at a time, in seats that are free."""
+        if event.peer and event.peer not in self.peers:
+            return
+        told = self._hints.setdefault(event.peer, {})
+        for address in event.addresses:
+            if len(told) >= HINTS:
+                break
+            told[address] = None
+        self._try_hints(layout, now)
+
+    def _try_hints(self, layout: Layout | None, now: float) -> None:
+        if self.guided or not self._hints:
+            return
+        addresses = {(p.provider.host, p.provider.port) for p in self.peers.values()}
+        silent = (name for name, peer in self.peers.items() if peer.have is None)
+        unproven = sum(name.startswith(HINTED) for name in silent)
+        for told in self._hints.values():
+            for address in told:
+                if unproven >= UNPROVEN or len(self.peers) >= self._most:
+                    return
+                name = f"{HINTED}{address[0]}:{address[1]}"
+                failed = now < self._failed.get(name, 0.0) or self._reputation.banned(name, now)
+                if address in addresses or name in self.peers or failed:
+                    continue
+                addresses.add(address)
+                unproven += 1
+                self._meet(Provider(name, name.removeprefix(HINTED), *address), layout, now)
 
     def state(self, event: ev.PeerState, layout: Layout, now: float) -> None:
         """A peer says what it holds of a blob with this layout."""
@@ -80,6 +121,7 @@ class Members:
             return
         peer.complete = event.complete
         self.holds(peer, Bitfield.full(layout.count) if event.complete else have)
+        self._try_hints(layout, now)
 
     def have(self, event: ev.PeerHave, now: float) -> None:
         """A peer verified more chunks."""
@@ -95,10 +137,11 @@ class Members:
                 added |= 1 << index
         self.rarity.add(added)
 
-    def absent(self, name: str, layout: Layout | None) -> None:
+    def absent(self, name: str, layout: Layout | None, now: float) -> None:
         """A peer holds nothing now; it will say when that changes."""
         if name in self.peers:
             self.holds(self.peers[name], Bitfield(layout.count if layout is not None else 1))
+            self._try_hints(layout, now)
 
     def holds(self, peer: Peer, have: Bitfield) -> None:
         """Enter what a peer holds."""
@@ -137,6 +180,7 @@ class Members:
     def drop(self, name: str, now: float, *, reason: str = "", gone: bool = False) -> None:
         """Let a peer go; ``gone``: its link has ended already."""
         peer = self.peers.pop(name, None)
+        self._hints.pop(name, None)
         if peer is None:
             return
         self.cancel_from(name)

@@ -20,6 +20,9 @@ HOLES = 2
 
 HOLE_RUN = 4
 
+CATCH_UP = 1.0
+"""Seconds without a new chunk after which a claim without a tracker no longer relies on its peers."""
+
 
 class OriginTurn:
     """The lease and the stream. ``epoch`` 0: no tracker keeps it."""
@@ -33,6 +36,7 @@ class OriginTurn:
         self.streaming = False
         self.epoch = 0
         self.retry_at: float | None = None
+        self._look_at: float | None = None
         self.given_up: Exception | None = None
         self._attempts = 0
         self._first = 0
@@ -50,8 +54,10 @@ class OriginTurn:
 
     @property
     def deadline(self) -> float | None:
-        """When the next try at the origin is due."""
-        return self.retry_at if self.granted and not self.streaming else None
+        """When the next try at the origin is due, or the next look whether those ahead get on."""
+        if not self.granted or self.streaming:
+            return None
+        return self.retry_at if self.retry_at is not None else self._look_at
 
     def planned(self, event: ev.Planned, out: list[act.Action]) -> None:
         """Take what discovery says of the lease."""
@@ -109,8 +115,8 @@ class OriginTurn:
         """Open the stream, or ask for single chunks that no peer has, where it is our turn."""
         if not self.granted or (self.retry_at is not None and now < self.retry_at):
             return
-        self.retry_at = None
-        if not self.exclusive and not self.streaming and self._peers_help(swarm):
+        self.retry_at = self._look_at = None
+        if not self.exclusive and self._follows(swarm, now):
             return
         layout, have = swarm.layout, swarm.have
         if layout is None:
@@ -127,6 +133,18 @@ class OriginTurn:
                 self._open(swarm, swarm.lists.adopted.length)
                 return
         self._fill_holes(swarm, now)
+
+    def _follows(self, swarm: Swarm, now: float) -> bool:
+        """Whether a claim without a tracker waits: of several, who is behind follows who is ahead.
+
+        Also one that has all that its peers have, while they get on: the next chunk is on its way to them.
+        """
+        if self._peers_help(swarm):
+            self.interrupt(swarm.out)
+        elif self.streaming or now - swarm.patience.progress >= CATCH_UP or not _peers_hold(swarm):
+            return False
+        self._look_at = now + CATCH_UP / 2
+        return True
 
     def ended(self) -> None:
         """The stream came to its end."""
@@ -183,3 +201,7 @@ class OriginTurn:
             pending = swarm.requests.add(act.ORIGIN, first, count, now)
             under_way += 1
             swarm.emit(act.Request(pending.request, None, first, count))
+
+
+def _peers_hold(swarm: Swarm) -> bool:
+    return any(peer.have is not None and peer.have.bits for peer in swarm.peers.values())

@@ -164,9 +164,11 @@ class Swarm:
             case ev.PeerState():
                 self._peer_state(event, now)
             case ev.PeerAbsent(peer=name):
-                self.members.absent(name, self.layout)
+                self.members.absent(name, self.layout, now)
             case ev.PeerGone(peer=name):
                 self.members.drop(name, now, gone=True)
+            case ev.PeerKnown():
+                self.members.hinted(event, self.layout, now)
             case ev.Planned():
                 self._planned(event, now)
             case ev.LeaseLost(epoch=epoch):
@@ -200,6 +202,7 @@ class Swarm:
         if event.size and self.layout is None:
             self._sized(event.size)
         self.turn.planned(event, self.out)
+        self.members.guided = event.exclusive
         self.members.planned(event.providers, self.layout, now)
 
     def _sized(self, size: int) -> None:

@@ -4,7 +4,7 @@ After ``PeerHello`` from both sides each may ``Subscribe`` to digests of the oth
 ``State`` or ``Absent``; then, until ``Unsubscribe``, pushes: ``Have`` as chunks are verified,
 ``Midstates`` as the list grows, a ``State`` again when the blob becomes complete, stops being held, or
 lost chunks because its list fell. A subscription to an absent digest stays: a ``State`` follows when the
-node begins to hold it.
+node begins to hold it. ``Known`` tells a subscriber of other nodes of the digest.
 """
 
 from __future__ import annotations
@@ -74,6 +74,20 @@ class Midstates(Struct, frozen=True, array_like=True, tag="mid"):
     list_id: bytes
 
 
+class PeerAddress(Struct, frozen=True, array_like=True, gc=False):
+    """Where a node listens for peers, as somebody else says."""
+
+    host: str
+    port: int
+
+
+class Known(Struct, frozen=True, array_like=True, tag="known"):
+    """To a subscriber of ``digest``: others that gather or have it, at most 32. A mere hint."""
+
+    digest: str
+    addresses: tuple[PeerAddress, ...]
+
+
 class FindReference(Struct, frozen=True, array_like=True, tag="find"):
     """Ask what ``reference`` (a tag) of ``repository`` ("registry/path") pointed to when last seen."""
 
@@ -93,5 +107,14 @@ class FoundReference(Struct, frozen=True, array_like=True, tag="found"):
 
 
 PeerMessage = (
-    PeerHello | Subscribe | Unsubscribe | State | Absent | Have | Midstates | FindReference | FoundReference
+    PeerHello
+    | Subscribe
+    | Unsubscribe
+    | State
+    | Absent
+    | Have
+    | Midstates
+    | Known
+    | FindReference
+    | FoundReference
 )

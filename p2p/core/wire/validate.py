@@ -12,7 +12,7 @@ from msgspec.structs import fields
 
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
-from p2p.core.wire.peer import Midstates, Subscribe
+from p2p.core.wire.peer import Known, Midstates, Subscribe
 from p2p.core.wire.tracker import Plan
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MAX_COUNT: Final = (1 << 63) - 1
 MAX_PORT: Final = 65535
+MAX_HINTS: Final = 32
+"""Addresses of other peers in one message."""
+
 LIST_ID: Final = 32
 """Bytes of a SHA-256, which commits to a midstate list."""
 
@@ -145,4 +148,14 @@ def _plan(message: Plan) -> None:
         raise ValueError("lease: neither granted nor held nor none")
 
 
-_WHOLE: Final[dict[type[Struct], Check]] = {Midstates: _midstates, Subscribe: _subscribe, Plan: _plan}
+def _known(message: Known) -> None:
+    if len(message.addresses) > MAX_HINTS:
+        raise ValueError(f"addresses: more than {MAX_HINTS}")
+
+
+_WHOLE: Final[dict[type[Struct], Check]] = {
+    Midstates: _midstates,
+    Subscribe: _subscribe,
+    Plan: _plan,
+    Known: _known,
+}

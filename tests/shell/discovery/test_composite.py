@@ -8,6 +8,7 @@ import trio
 from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
 from p2p.core.wire.common import Holding, Provider
 from p2p.discovery.api import KnownReference
+from p2p.discovery.claims import JITTER, SETTLE, STEP
 from p2p.discovery.composite import DHT_FIRST, DHT_LAST, Routes
 from p2p.discovery.fallback import ANSWER, FOUND
 from p2p.discovery.static import StaticPeers
@@ -126,7 +127,7 @@ async def test_with_others_known_the_claim_waits_its_turn(clock, nursery, news, 
     granted = await got.until(lambda n: n.lease is LeaseState.GRANTED)
     assert granted.epoch == 0
     assert not granted.exclusive
-    assert trio.current_time() - start <= 3 * 0.15 + 0.1
+    assert trio.current_time() - start <= SETTLE + 3 * STEP + JITTER
     nursery.cancel_scope.cancel()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 
-from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerMidstates, PeerState
+from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerKnown, PeerMidstates, PeerState
 from p2p.core.swarm.midstates import Midstates
 from p2p.core.wire.common import PROTOCOL_VERSION, Provider
 from p2p.core.wire.peer import FoundReference, PeerHello
@@ -30,10 +30,17 @@ class Follower:
     provider: Provider
     content: Blob = CONTENT
     told: list[Any] = field(default_factory=list)
+    known: set[Any] = field(default_factory=set)
 
     def subscribe(self) -> Follower:
-        self.node.links.subscribe(self.provider, self.content.digest, lambda: NONE, self.told.append)
+        self.node.links.subscribe(self.provider, self.content.digest, lambda: NONE, self._take)
         return self
+
+    def _take(self, event: Any) -> None:
+        if isinstance(event, PeerKnown):
+            self.known |= set(event.addresses)
+        else:
+            self.told.append(event)
 
     async def has(self, *kinds: type) -> list[Any]:
         await until(lambda: [type(event) for event in self.told] == list(kinds))
@@ -288,3 +295,28 @@ async def test_one_dial_serves_a_question_and_a_subscription() -> None:
         assert found is not None
         await follower.has(PeerAbsent)
         assert len(one.links) == 1
+
+
+@pytest.mark.slow
+async def test_subscribers_of_one_node_hear_of_each_other() -> None:
+    async with cluster() as world:
+        middle, *others = await world.start(4)
+        followers = [Follower(one, middle.provider).subscribe() for one in others]
+        addresses = {(one.provider.host, one.provider.port) for one in others}
+        for follower in followers:
+            own = (follower.node.provider.host, follower.node.provider.port)
+            await until(lambda f=follower, own=own: f.known == addresses - {own})
+        await others[0].kill()
+        late = Follower(await world.node(), middle.provider).subscribe()
+        gone = (others[0].provider.host, others[0].provider.port)
+        await until(lambda: late.known == addresses - {gone})
+
+
+@pytest.mark.slow
+async def test_a_node_is_not_linked_with_itself() -> None:
+    async with cluster() as world:
+        (one,) = await world.start(1)
+        follower = Follower(one, one.provider).subscribe()
+        (gone,) = await follower.has(PeerGone)
+        assert "is this node itself" in gone.reason
+        assert one.met[-1].node == one.id, "so that whoever named the address can drop it"

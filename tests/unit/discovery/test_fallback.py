@@ -155,3 +155,16 @@ def test_asked_again_with_other_words_the_dht_hears_them():
     fallback.unwant("d")
     fallback.dht_answered("d", 0.3, found=True)
     assert (fallback.take(9.0), fallback.next_deadline()) == ([], None)
+
+
+def test_a_turn_is_reckoned_anew_when_it_comes():
+    """More nodes may be known by then, and come before this one."""
+    delays = [0.2, 0.9, 0.9, 0.1]
+    fallback = Fallback(lambda _: delays.pop(0))
+    fallback.want("d", lease=True, tracker=False, now=0.0)
+    assert fallback.take(0.0) == [Answer("d", H)]
+    assert fallback.take(0.2) == [Answer("d", H)]
+    assert fallback.next_deadline() == 0.9
+    assert fallback.take(0.9) == [Answer("d", G)]
+    assert fallback.take(0.9 + REPEAT) == [Answer("d", G)]
+    assert delays == [0.1], "what was claimed is not reckoned again"

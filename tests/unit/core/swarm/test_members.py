@@ -6,9 +6,10 @@ import pytest
 
 from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
+from p2p.core.swarm.acquaintances import HINTS
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MIB
-from p2p.core.swarm.members import MOST_RETRY, RETRY_PEER
+from p2p.core.swarm.members import MOST_RETRY, RETRY_PEER, UNPROVEN
 from p2p.core.swarm.peer import UNMET_LIMIT
 from p2p.core.wire.common import Provider
 from tests.support.swarm_rig import Rig, provider, states
@@ -198,3 +199,66 @@ def test_a_part_of_the_true_list_is_no_lie() -> None:
     rig.seeder("liar", FALSE)
     rig.tell("liar", TRUE.prefix(2))
     assert completed(rig) == []
+
+
+def hosts(*numbers: int) -> tuple[tuple[str, int], ...]:
+    return tuple((f"10.0.0.{number}", 5001) for number in numbers)
+
+
+def test_whom_a_peer_speaks_of_is_linked_by_address() -> None:
+    rig = Rig(COUNT)
+    rig.plan("a", exclusive=False)
+    rig(ev.PeerKnown("a", hosts(1, 2)))
+    assert linked(rig) == ["static:10.0.0.1:5001", "static:10.0.0.2:5001"]
+    rig(ev.PeerKnown("a", hosts(1, 2)))
+    assert linked(rig) == []
+    rig(ev.PeerKnown("stranger", hosts(3)))
+    assert linked(rig) == [], "from nobody that we are linked with"
+    rig(ev.PeerKnown("", hosts(4)))
+    assert linked(rig) == ["static:10.0.0.4:5001"], "our own links know them"
+    rig(ev.Planned((Provider("known", "known", "10.0.0.1", 5001),), exclusive=False))
+    assert linked(rig) == [], "one address is one peer"
+
+
+def test_garbage_takes_few_seats_and_makes_room_as_it_fails() -> None:
+    rig = Rig(COUNT)
+    rig.plan("a", "b", exclusive=False)
+    rig(ev.PeerKnown("a", hosts(*range(1, 200))))
+    assert len(linked(rig)) == UNPROVEN
+    rig(ev.PeerKnown("b", hosts(200)))
+    assert linked(rig) == []
+    for number in range(1, UNPROVEN + 1):
+        rig(ev.PeerGone(f"static:10.0.0.{number}:5001", "nobody"))
+    rig.plan("a", "b", exclusive=False)
+    assert len(linked(rig)) == UNPROVEN
+    taken = {name for name in rig.swarm.peers if name.startswith("static:")}
+    assert not taken & {f"static:10.0.0.{number}:5001" for number in range(1, UNPROVEN + 1)}, "they failed"
+    assert sum(len(told) for told in rig.swarm.members._hints.values()) == HINTS + 1
+
+
+def test_one_that_answers_makes_room_for_the_next() -> None:
+    rig = Rig(COUNT, peers=UNPROVEN + 2)
+    rig.plan("a", exclusive=False)
+    rig(ev.PeerKnown("a", hosts(*range(1, 30))))
+    assert len(linked(rig)) == UNPROVEN
+    rig(ev.PeerAbsent("static:10.0.0.1:5001"))
+    assert len(linked(rig)) == 1
+    rig(ev.PeerState("static:10.0.0.2:5001", SIZE, complete=True))
+    assert linked(rig) == [], "all seats are taken"
+
+
+def test_who_spoke_and_is_gone_is_forgotten_with_what_it_said() -> None:
+    rig = Rig(COUNT)
+    rig.plan("a", exclusive=False)
+    rig(ev.PeerKnown("a", hosts(*range(1, 30))))
+    rig(ev.PeerGone("a", "left"))
+    assert rig.swarm.members._hints == {}
+
+
+def test_where_a_tracker_plans_hints_are_not_followed() -> None:
+    rig = Rig(COUNT)
+    rig.plan("a")
+    rig(ev.PeerKnown("a", hosts(1)))
+    assert linked(rig) == []
+    rig.plan("a", exclusive=False)
+    assert linked(rig) == ["static:10.0.0.1:5001"], "it is gone"

@@ -6,8 +6,9 @@ from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.midstates import Midstates
-from p2p.core.swarm.origin import ATTEMPTS, FIRST_RETRY, HOLE_RUN, HOLES
+from p2p.core.swarm.origin import ATTEMPTS, CATCH_UP, FIRST_RETRY, HOLE_RUN, HOLES
 from p2p.core.swarm.patience import PATIENCE, STALL
+from p2p.core.wire.common import Provider
 from p2p.errors import OriginNotFoundError, OriginUnreachableError
 from tests.support.swarm_rig import Rig, states
 
@@ -233,3 +234,32 @@ def test_without_links_the_stream_goes_on_behind_what_is_there() -> None:
     rig.swarm.have = Bitfield(COUNT, range(3))
     rig.grant()
     assert rig.of(act.OpenOrigin) == [act.OpenOrigin(3, 1)]
+
+
+def test_of_several_claims_who_is_behind_follows_who_is_ahead() -> None:
+    rig = Rig(COUNT)
+    rig.grant(epoch=0, exclusive=False)
+    assert rig.of(act.OpenOrigin)
+    rig(ev.OriginAppended(0, 1, TRUE.prefix(1)), 0.1)
+    rig(ev.Planned((Provider("other", "other", "host", 1),), exclusive=False), 0.1)
+    rig(
+        ev.PeerState("other", COUNT << 20, complete=False, have=Bitfield.from_int(COUNT, 0b1).to_bytes()), 0.2
+    )
+    assert not rig.of(act.CloseOrigin), "no further than we are"
+    rig(ev.PeerHave("other", (1,)), 0.3)
+    assert rig.of(act.CloseOrigin) == [act.CloseOrigin(0, False)]
+
+
+def test_a_claim_waits_while_peers_get_on_and_no_longer() -> None:
+    rig = Rig(COUNT)
+    rig.follower("other", TRUE.prefix(1), Bitfield.from_int(COUNT, 0b1))
+    (request,) = rig.of(act.Request)
+    rig.now = 0.5
+    rig.take(request)
+    rig.grant(epoch=0, exclusive=False)
+    assert not rig.of(act.OpenOrigin), "it has all that the other has, which goes on"
+    due = rig.swarm.next_deadline()
+    assert due is not None
+    assert due <= 0.5 + CATCH_UP
+    rig.tick(0.5 + CATCH_UP)
+    assert rig.of(act.OpenOrigin)

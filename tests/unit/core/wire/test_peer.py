@@ -16,6 +16,7 @@ SHAPES = {
     "absent": "digest",
     "have": "digest chunks",
     "mid": "digest start states list_id",
+    "known": "digest addresses",
     "find": "request repository reference",
     "found": "request digest media_type size age",
 }
