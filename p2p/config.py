@@ -312,6 +312,8 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     state: str = "/var/lib/remora"
     tracker: tuple[str, ...] = ()
     """``ws://host:5010`` of each tracker, the same at every node; one may be given as a text."""
+    zone: str = ""
+    """Of this node, for trackers that lease an origin to each zone: letters, digits, ``.``, ``-``, ``_``."""
     host: tuple[str, ...] = ()
     """OCI layout directories to serve as hosted repositories."""
     log_level: str = "info"

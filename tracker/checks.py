@@ -11,6 +11,7 @@ from tracker.peer_table import believable, is_digest
 from tracker.prefetch import REPORTED
 
 _NODE = re.compile(r"[0-9a-f]{32}")
+_ZONE = re.compile(r"[A-Za-z0-9._-]{0,64}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{0,253}")
 
 UNREACHABLE = 1024
@@ -64,6 +65,8 @@ def _node_hello(hello: wire.NodeHello) -> str:
         return "a node's name is 1 to 253 printable characters"
     if _HOST.fullmatch(hello.host) is None:
         return "a node's host is a name or an address"
+    if _ZONE.fullmatch(hello.zone) is None:
+        return "a zone's name is at most 64 letters, digits, points, hyphens and underscores"
     return "" if 0 < hello.port < 65536 else "a node's port is 1 to 65535"
 
 

@@ -44,6 +44,9 @@ async def run_until_signal(settings: TrackerSettings) -> None:
 @click.option("--listen", metavar="HOST:PORT", help="Where nodes connect; port 0 takes a free one.")
 @click.option("--config", metavar="FILE", help="TOML file; else $REMORA_TRACKER_CONFIG.")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback without authentication.")
+@click.option(
+    "--lease-scope", metavar="SCOPE", help="One stream from an origin for the cluster, or each zone."
+)
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="json, console or auto.")
 @click.option("--print-config", is_flag=True, help="Print the settings in effect as TOML, and end.")
@@ -51,6 +54,7 @@ def command(
     listen: str | None,
     config: str | None,
     insecure: bool | None,
+    lease_scope: str | None,
     log_level: str | None,
     log_format: str | None,
     print_config: bool,
@@ -61,7 +65,13 @@ def command(
     its origin. It keeps nothing on disk: after a restart the nodes tell it all again. One line of JSON on
     stdout tells when it is ready and where it listens.
     """
-    flags = {"listen": listen, "insecure": insecure, "log_level": log_level, "log_format": log_format}
+    flags = {
+        "listen": listen,
+        "insecure": insecure,
+        "lease_scope": lease_scope,
+        "log_level": log_level,
+        "log_format": log_format,
+    }
     settings = load(config, os.environ, flags)
     if print_config:
         click.echo(dump(settings), nl=False)

@@ -14,7 +14,7 @@ from p2p.core.wire.common import PROTOCOL_VERSION
 from tracker import checks
 from tracker.events import Action, Close, Connected, Disconnected, Event, Received, Send, Tick
 from tracker.leases import Candidate, LeaseTable, Standing
-from tracker.peer_table import Caps, PeerTable
+from tracker.peer_table import Caps, PeerTable, digest_of
 from tracker.planner import Counters, Planner
 from tracker.prefetch import JobCaps, Jobs
 from tracker.references import ReferenceTable
@@ -44,7 +44,7 @@ class Tracker:
     """Connections, told apart by number, to nodes and commands.
 
     ``first_epoch`` must be above every lease epoch of an earlier tracker (a wall-clock millisecond will do).
-    ``run`` tells its jobs apart from those of other trackers.
+    ``run`` tells its jobs apart from those of other trackers. ``zones``: each zone has leases of its own.
     """
 
     def __init__(
@@ -53,10 +53,11 @@ class Tracker:
         *,
         first_epoch: int = 1,
         run: str = "",
+        zones: bool = False,
         caps: Caps | None = None,
         job_caps: JobCaps | None = None,
     ) -> None:
-        self.table = PeerTable(caps)
+        self.table = PeerTable(caps, zones=zones)
         self.leases = LeaseTable(first_epoch)
         self.jobs = Jobs(self.table, job_caps, prefix=f"job-{run or f'{first_epoch:x}'}-")
         self.references = ReferenceTable()
@@ -96,13 +97,13 @@ class Tracker:
                 self._out += self.references.tick(now)
             case _:
                 assert_never(event)
-        for digest in self.leases.overdue(now):
-            blob = self.table.blobs.get(digest)
+        for turn in self.leases.overdue(now):
+            blob = self.table.blobs.get(digest_of(turn))
             if blob is not None and blob.wants:
                 self._lease_turn(blob, now)
-            elif (lease := self.leases.find(digest)) is not None and lease.told and lease.due <= now:
+            elif (lease := self.leases.find(turn)) is not None and lease.told and lease.due <= now:
                 # Of another tracker, and nobody here asks for it: the word of its end went elsewhere.
-                self.leases.clear(digest)
+                self.leases.clear(turn)
         self._out += self._planner.due(now, PLANS_AT_ONCE if isinstance(event, Tick) else PLANS_A_MESSAGE)
         out, self._out = self._out, []
         return out
@@ -139,7 +140,7 @@ class Tracker:
             self._left(stale, now)
             self._out.append(Close(stale, f"node {before.name} connected anew"))
         host = hello.host or event.address
-        node = self.table.connect(hello.node, hello.name, host, hello.port, event.conn, now)
+        node = self.table.connect(hello.node, hello.name, host, hello.port, event.conn, now, hello.zone)
         if node is None:
             self._refuse(event.conn, f"the table is full with {len(self.table.nodes)} nodes", now)
             return
@@ -161,8 +162,8 @@ class Tracker:
         for blob in blobs:
             self._planner.changed(blob, now)
             self._lease_turn(blob, now)
-        for digest in freed:
-            if (freed_blob := self.table.blobs.get(digest)) is not None:
+        for turn in freed:
+            if (freed_blob := self.table.blobs.get(digest_of(turn))) is not None:
                 self._lease_turn(freed_blob, now)
 
     def _refuse(self, conn: int, reason: str, now: float) -> None:
@@ -236,44 +237,48 @@ class Tracker:
         if wanting is None:
             self._refuse(conn, f"more than {self.table.caps.wants} wants at once", now)
             return
-        if wanting.lease and not wanting.blob.whole_for(wanting):
-            granted = self._lease_turn(wanting.blob, now)
-            if granted is not None and granted.holder == node.id:
-                return  # the plan that says so went out with it
+        if wanting.lease and not self.table.whole_for(wanting):
+            pushed = wanting.pushed
+            self._lease_turn(wanting.blob, now)
+            if wanting.pushed != pushed:
+                return  # it was granted, and the plan that says so went out
         self._planner.asked(wanting, now)
 
     def _unwant(self, node: Node, digest: str, *, keep: bool, now: float) -> None:
         self.table.unwant(node, digest)
-        lease = None if keep else self.leases.find(digest)
+        turn = self.table.turn(digest, node)
+        lease = None if keep else self.leases.find(turn)
         if lease is not None and lease.holder == node.id and not lease.done:
-            self.leases.clear(digest)
+            self.leases.clear(turn)
             if (blob := self.table.blobs.get(digest)) is not None:
                 self._lease_turn(blob, now)
 
     def _completed(self, node: Node, digest: str, now: float) -> None:
         """The node has it all: it wants no plan, and a lease has nothing left to guard."""
         self.table.unwant(node, digest)
-        lease = self.leases.find(digest)
+        turn = self.table.turn(digest, node)
+        lease = self.leases.find(turn)
         if lease is not None and (lease.holder == node.id or lease.done):
-            self.leases.clear(digest)
+            self.leases.clear(turn)
             if (blob := self.table.blobs.get(digest)) is not None:
                 self._lease_turn(blob, now)
 
     def _progress(self, node: Node, conn: int, word: wire.LeaseProgress, now: float) -> None:
         digest, epoch = word.digest, word.epoch
-        standing = self.leases.standing(node.id, digest, epoch, word.rank)
+        turn = self.table.turn(digest, node)
+        standing = self.leases.standing(node.id, turn, epoch, word.rank)
         if standing in (Standing.FREE, Standing.PREVAILS):
             # Granted before this tracker's start, or before the node was cut off, or by another tracker.
-            if (before := self.leases.find(digest)) is not None and before.holder != node.id:
+            if (before := self.leases.find(turn)) is not None and before.holder != node.id:
                 self._tell_loser(digest, before)
-            self.leases.adopt(node.id, digest, epoch, now, word.rank)
+            self.leases.adopt(node.id, turn, epoch, now, word.rank)
             self.counters.leases_adopted += 1
             standing = Standing.HELD
             if (blob := self.table.blobs.get(digest)) is not None:
                 for wanting in blob.wants.values():
                     self._planner.schedule(wanting, now)
         if standing is Standing.HELD:
-            self.leases.progress(digest, word.offset, now)
+            self.leases.progress(turn, word.offset, now)
         else:
             self._send(conn, wire.LeaseLost(digest, epoch))
 
@@ -283,16 +288,17 @@ class Tracker:
             self._send(loser.conn, wire.LeaseLost(digest, lease.epoch))
 
     def _release(self, node: Node, digest: str, epoch: int, *, done: bool, now: float) -> None:
-        if self.leases.standing(node.id, digest, epoch) is not Standing.HELD:
+        turn = self.table.turn(digest, node)
+        if self.leases.standing(node.id, turn, epoch) is not Standing.HELD:
             return
         blob = self.table.blobs.get(digest)
         if done and (holding := node.holdings.get(digest)) is not None and holding.complete:
-            self.leases.clear(digest)
+            self.leases.clear(turn)
         elif done:
-            self.leases.done(digest, now)
+            self.leases.done(turn, now)
         else:
             self.counters.leases_failed += 1
-            self.leases.failed(digest, now)
+            self.leases.failed(turn, now)
         if blob is not None:
             self._lease_turn(blob, now)
             for wanting in blob.wants.values():
@@ -300,24 +306,30 @@ class Tracker:
 
     # ── plans and leases ───────────────────────────────────────────────────────────────────────────
 
-    def _lease_turn(self, blob: Blob, now: float) -> Lease | None:
-        """Grant the lease of a blob if it is free or overdue and somebody needs it; gives the new one."""
-        lease = self.leases.find(blob.digest)
-        if not blob.wants or (lease is not None and lease.due > now):
-            return None
+    def _lease_turn(self, blob: Blob, now: float) -> None:
+        """Grant the leases of a blob that are free or overdue and that somebody needs."""
+        if blob.wants:
+            for turn in self.table.turns(blob):
+                self._grant(blob, turn, now)
+
+    def _grant(self, blob: Blob, turn: str, now: float) -> None:
+        lease = self.leases.find(turn)
+        if lease is not None and lease.due > now:
+            return
         if lease is None and now < self._settled_at and (len(blob.partial) or len(blob.complete)):
-            self.leases.wake(blob.digest, self._settled_at)
-            return None
+            self.leases.wake(turn, self._settled_at)
+            return
         candidates = [
             Candidate(one.node.id, one.node.chunks(blob.digest), one.rank)
             for one in blob.wants.values()
-            if one.lease and not blob.whole_for(one) and (lease is None or one.node.id != lease.holder)
+            if one.lease
+            and self.table.turn(blob.digest, one.node) == turn
+            and not self.table.whole_for(one)
+            and (lease is None or one.node.id != lease.holder)
         ]
-        if not candidates:
-            return None
-        granted = self.leases.grant(blob.digest, candidates, now)
+        granted = self.leases.grant(turn, candidates, now) if candidates else None
         if granted is None:
-            return None
+            return
         self.counters.leases_granted += 1
         if lease is not None:
             self.counters.leases_stolen += 1
@@ -326,7 +338,6 @@ class Tracker:
         for wanting in blob.wants.values():
             if wanting.node.id != granted.holder:
                 self._planner.schedule(wanting, now)
-        return granted
 
     # ── for show ───────────────────────────────────────────────────────────────────────────────────
 

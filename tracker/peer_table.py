@@ -38,6 +38,11 @@ def believable(holding: Holding) -> bool:
     return 0 <= chunks <= max(1, -(-size // chunk_size(size)))
 
 
+def digest_of(turn: str) -> str:
+    """Give the digest that a turn at the origin is about."""
+    return turn.partition(" ")[0]
+
+
 class Ring:
     """An ordered collection of node ids with constant-time add, discard and windows."""
 
@@ -90,7 +95,7 @@ class Ring:
 class Node:
     """One node. ``conn`` None: not connected; ``seen``: when it last connected or said something.
 
-    ``children`` counts the wants that have this node among their first providers.
+    ``children`` counts the wants that have this node among their first providers. ``zone`` is its own word.
     """
 
     id: str
@@ -104,6 +109,7 @@ class Node:
     children: int = 0
     complete: int = 0
     point: int = 0
+    zone: str = ""
     whole: Provider = field(init=False)
     part: Provider = field(init=False)
 
@@ -157,6 +163,8 @@ class Blob:
     hungry: dict[str, Wanting] = field(default_factory=dict)
     looked: float = float("-inf")
     sizes: dict[int, int] = field(default_factory=dict)
+    whole_in: dict[str, int] = field(default_factory=dict)
+    """Zone → how many nodes of it have the whole blob."""
 
     def __post_init__(self) -> None:
         self.point = zlib.crc32(self.digest.encode())
@@ -189,10 +197,11 @@ class Caps:
 
 
 class PeerTable:
-    """Nodes by id, blobs by digest."""
+    """Nodes by id, blobs by digest. ``zones``: each zone reads a blob from its origin by itself."""
 
-    def __init__(self, caps: Caps | None = None) -> None:
+    def __init__(self, caps: Caps | None = None, *, zones: bool = False) -> None:
         self.caps = caps or Caps()
+        self.zones = zones
         self.nodes: dict[str, Node] = {}
         self.blobs: dict[str, Blob] = {}
         self.dropped = 0
@@ -200,7 +209,32 @@ class PeerTable:
         self._gone: dict[str, float] = {}
         """Disconnected nodes, longest gone first."""
 
-    def connect(self, node_id: str, name: str, host: str, port: int, conn: int, now: float) -> Node | None:
+    def turn(self, digest: str, node: Node) -> str:
+        """Name the turn at the origin that a node takes part in: of all nodes, or of those of its zone."""
+        return f"{digest} {node.zone}" if self.zones and node.zone else digest
+
+    def turns(self, blob: Blob) -> list[str]:
+        """Name the turns that a blob's wants take part in."""
+        if not self.zones:
+            return [blob.digest]
+        return list(dict.fromkeys(self.turn(blob.digest, one.node) for one in blob.wants.values()))
+
+    def whole_for(self, wanting: Wanting) -> bool:
+        """Whether a want needs no origin: somebody else has it all, in the same zone where zones count."""
+        blob, zone = wanting.blob, wanting.node.zone
+        if not self.zones or not zone:
+            return blob.whole_for(wanting)
+        count, out_of_reach = blob.whole_in.get(zone, 0), wanting.unreachable
+        if count == 0 or count > len(out_of_reach) + 1:
+            return count > 0
+        return any(
+            self.nodes[node].zone == zone and node != wanting.node.id and node not in out_of_reach
+            for node in blob.complete
+        )
+
+    def connect(
+        self, node_id: str, name: str, host: str, port: int, conn: int, now: float, zone: str = ""
+    ) -> Node | None:
         """Take in a node with nothing yet; None when the table is full of connected nodes.
 
         One that is known must have been disconnected first.
@@ -212,7 +246,7 @@ class PeerTable:
                 return None
             self._forget(longest)
         before = self.nodes.get(node_id)
-        node = Node(node_id, name, host, port, conn, now)
+        node = Node(node_id, name, host, port, conn, now, zone=zone)
         if before is not None:
             # Plans of others may still name it: they give these children back one by one.
             node.children = before.children
@@ -258,6 +292,7 @@ class PeerTable:
         if before is not None and before.complete == holding.complete:
             return None
         node.complete += holding.complete - (before.complete if before else False)
+        _count(blob, node.zone, holding.complete - (before.complete if before else False))
         here, there = (blob.complete, blob.partial) if holding.complete else (blob.partial, blob.complete)
         there.discard(node.id)
         here.add(node.id)
@@ -271,6 +306,7 @@ class PeerTable:
         node.complete -= before.complete
         blob = self.blobs[digest]
         self._unclaim(blob, before.size)
+        _count(blob, node.zone, -before.complete)
         (blob.complete if before.complete else blob.partial).discard(node.id)
         self._drop_idle(blob)
         return blob
@@ -332,3 +368,11 @@ class PeerTable:
     def _forget(self, node_id: str) -> None:
         self._gone.pop(node_id, None)
         del self.nodes[node_id]
+
+
+def _count(blob: Blob, zone: str, more: int) -> None:
+    count = blob.whole_in.get(zone, 0) + more
+    if count:
+        blob.whole_in[zone] = count
+    else:
+        blob.whole_in.pop(zone, None)

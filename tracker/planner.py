@@ -96,7 +96,7 @@ class Planner:
         wanting.pushed, wanting.due = now, float("inf")
         self._pushes.schedule(wanting, now + REFRESH)
         self._counters.plans += 1
-        lease = self._leases.find(blob.digest)
+        lease = self._leases.find(self._table.turn(blob.digest, node))
         holder = self._table.nodes.get(lease.holder) if lease is not None and state != "granted" else None
         if holder is not None and (holder.conn is None or holder is node):
             holder = None
@@ -115,10 +115,10 @@ class Planner:
 
     def _word(self, wanting: Wanting) -> tuple[str, int, str]:
         """What a want's plan says of the lease: its state, the epoch, the holder."""
-        lease = self._leases.find(wanting.blob.digest)
+        lease = self._leases.find(self._table.turn(wanting.blob.digest, wanting.node))
         if lease is not None and lease.holder == wanting.node.id and not lease.done:
             return "granted", lease.epoch, wanting.node.id
-        if wanting.blob.whole_for(wanting):
+        if self._table.whole_for(wanting):
             return "none", 0, ""
         # Also while nobody holds it but soon will: after a failure, or just after the start.
         return "held", lease.epoch if lease else 0, lease.holder if lease else ""

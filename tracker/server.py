@@ -132,7 +132,9 @@ async def run(
     listeners = await open_listeners(settings.listen)
     # Above all that an earlier tracker gave, however often it granted: epochs are never used twice.
     first_epoch = int(datetime.now(UTC).timestamp() * 1000)
-    hub = Hub(Tracker(trio.current_time(), first_epoch=first_epoch, run=secrets.token_hex(6)))
+    zones = settings.lease_scope == "zone"
+    machine = Tracker(trio.current_time(), first_epoch=first_epoch, run=secrets.token_hex(6), zones=zones)
+    hub = Hub(machine)
     pages = Pages(hub, settings.allowed_hosts)
     async with trio.open_nursery() as nursery:
         await nursery.start(hub.run)

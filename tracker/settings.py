@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX = "REMORA_TRACKER_"
 LEVELS = ("debug", "info", "warning", "error")
+SCOPES = ("cluster", "zone")
 FORMATS = ("auto", "console", "json")
 
 
@@ -30,6 +31,8 @@ class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Listen beyond loopback though nobody is authenticated (a trusted network)."""
     allowed_hosts: tuple[str, ...] = ()
     """Names by which browsers may open the dashboard, besides localhost and addresses."""
+    lease_scope: str = "cluster"
+    """Who shares one stream of a blob from its origin: the ``cluster``, or each ``zone`` by itself."""
     log_level: str = "info"
     log_format: str = "auto"
     """``json``, ``console``, or ``auto``: console on a terminal."""
@@ -42,6 +45,7 @@ def load(file: str | None, environ: Mapping[str, str], flags: Mapping[str, objec
     table.update(_from_environment(environ))
     table.update(_fit({key: value for key, value in flags.items() if value is not None}, "flags"))
     settings = msgspec.convert(table, TrackerSettings)
+    _choice("lease_scope", settings.lease_scope, SCOPES)
     _choice("log_level", settings.log_level, LEVELS)
     _choice("log_format", settings.log_format, FORMATS)
     return settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -16,6 +17,7 @@ from p2p.core.dht.contact import K
 from p2p.discovery.dht.keyring import read_keys
 from p2p.errors import ConfigError
 
+_ZONE: Final = re.compile(r"[A-Za-z0-9._-]{0,64}")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 LOG_FORMATS: Final = ("auto", "json", "console")
 
@@ -59,6 +61,8 @@ def validate(settings: NodeSettings) -> None:
     _check_numbers(settings)
     for url in settings.tracker:
         check_tracker(url)
+    if not _ZONE.fullmatch(settings.zone):
+        raise ConfigError("zone", f"{settings.zone!r} is no zone's name", "Write it as eu-west-1a")
     for setting, value, allowed in (
         ("log_level", settings.log_level, LOG_LEVELS),
         ("log_format", settings.log_format, LOG_FORMATS),

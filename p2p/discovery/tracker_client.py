@@ -59,6 +59,7 @@ class Identity:
     name: str
     host: str
     port: int
+    zone: str = ""
 
 
 class RefusedError(TrackerError):
@@ -255,7 +256,7 @@ class TrackerClient:
 
     async def _greet(self, socket: trio_websocket.WebSocketConnection) -> None:
         me = self._identity
-        hello = wire.NodeHello(PROTOCOL_VERSION, me.node, me.name, me.host, me.port)
+        hello = wire.NodeHello(PROTOCOL_VERSION, me.node, me.name, me.host, me.port, me.zone)
         with trio.fail_after(CONNECT_TIMEOUT):
             await socket.send_message(encode(hello))
             welcome = self._read(await socket.get_message())

@@ -231,7 +231,7 @@ class _Node:
         listeners = await open_ports(settings, state / ADMIN)
         stack.callback(close_ports, listeners)
         host, port = advertised(settings.peer, listeners["peer"][0].address)
-        identity = Identity(own, name, host, port)
+        identity = Identity(own, name, host, port, settings.zone)
         peers = [listener.address for listener in listeners["peer"]]
         rng = random.SystemRandom()
         dht = await open_dht(settings, identity, peers, rng=rng, stack=stack)

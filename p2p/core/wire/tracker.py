@@ -12,7 +12,8 @@ from p2p.core.wire.common import Holding, Provider
 class NodeHello(Struct, frozen=True, array_like=True, tag="hello"):
     """First from a node: who it is and where its peers reach it.
 
-    ``host`` empty: the address that the tracker sees the connection come from.
+    ``host`` empty: the address that the tracker sees the connection come from. ``zone``: what is cheap to
+    reach among itself, as the operator says; empty: not said.
     """
 
     version: int
@@ -20,6 +21,7 @@ class NodeHello(Struct, frozen=True, array_like=True, tag="hello"):
     name: str
     host: str
     port: int
+    zone: str = ""
 
 
 class ClientHello(Struct, frozen=True, array_like=True, tag="client"):

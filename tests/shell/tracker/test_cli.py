@@ -20,6 +20,7 @@ def test_print_config(tmp_path):
         "listen": "127.0.0.1:0",
         "insecure": True,
         "allowed_hosts": [],
+        "lease_scope": "cluster",
         "log_level": "debug",
         "log_format": "auto",
     }

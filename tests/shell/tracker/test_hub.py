@@ -104,7 +104,7 @@ async def test_a_slow_reader_is_cut_and_the_others_do_not_wait(hub, speaker):
                     while not one.slow:
                         with trio.move_on_after(0.05):
                             try:
-                                await socket.send_message(encode(wire.AskReference(1, "r" * 8000, "t")))
+                                await socket.send_message(encode(wire.AskReference(1, "r" * 1000, "t")))
                                 await socket.send_message(encode(wire.ListNodes()))
                             except trio_websocket.ConnectionClosed:
                                 pass

@@ -78,3 +78,9 @@ def test_a_layout_may_be_hosted(tmp_path: Path) -> None:
         validate(settings(host=(str(tmp_path),)))
     (tmp_path / "oci-layout").write_text("{}")
     validate(settings(host=(str(tmp_path),)))
+
+
+def test_a_zones_name():
+    validate(NodeSettings(zone="eu-west-1a"))
+    with pytest.raises(ConfigError, match="no zone's name"):
+        validate(NodeSettings(zone="eu west"))
