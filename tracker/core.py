@@ -237,6 +237,8 @@ class Tracker:
         if wanting is None:
             self._refuse(conn, f"more than {self.table.caps.wants} wants at once", now)
             return
+        if len(wanting.blob.wants) > 1:
+            self._planner.changed(wanting.blob, now)  # one more that the others can get chunks from, soon
         if wanting.lease and not self.table.whole_for(wanting):
             pushed = wanting.pushed
             self._lease_turn(wanting.blob, now)

@@ -95,7 +95,7 @@ class Ring:
 class Node:
     """One node. ``conn`` None: not connected; ``seen``: when it last connected or said something.
 
-    ``children`` counts the wants that have this node among their first providers. ``zone`` is its own word.
+    ``children`` counts the wants that have this node in their plan. ``zone`` is its own word.
     """
 
     id: str
@@ -140,7 +140,6 @@ class Wanting:
     unreachable: frozenset[str] = frozenset()
     rank: int = 0
     providers: tuple[str, ...] = ()
-    parents: tuple[str, ...] = ()
     pushed: float = float("-inf")
     due: float = float("inf")
     plan: Plan | None = None
@@ -159,6 +158,7 @@ class Blob:
     point: int = 0
     complete: Ring = field(default_factory=Ring)
     partial: Ring = field(default_factory=Ring)
+    waiting: Ring = field(default_factory=Ring)
     wants: dict[str, Wanting] = field(default_factory=dict)
     hungry: dict[str, Wanting] = field(default_factory=dict)
     looked: float = float("-inf")
@@ -322,6 +322,7 @@ class PeerTable:
             blob = self._blob(digest)
             wanting = Wanting(node, blob)
             node.wants[digest] = blob.wants[node.id] = blob.hungry[node.id] = wanting
+            blob.waiting.add(node.id)
         wanting.plan = None
         wanting.size, wanting.lease, wanting.unreachable, wanting.rank = size, lease, unreachable, rank
         return wanting
@@ -331,22 +332,23 @@ class PeerTable:
         wanting = node.wants.pop(digest, None)
         if wanting is None:
             return None
-        self.assign(wanting, (), ())
+        self.assign(wanting, ())
         wanting.alive = False
         blob = wanting.blob
         del blob.wants[node.id]
+        blob.waiting.discard(node.id)
         blob.hungry.pop(node.id, None)
         self._drop_idle(blob)
         return wanting
 
-    def assign(self, wanting: Wanting, providers: tuple[str, ...], parents: tuple[str, ...]) -> None:
-        """Note a want's plan; its ``parents`` (the first providers) count it among their children."""
-        for parent in wanting.parents:
-            if (node := self.nodes.get(parent)) is not None and node.children:
+    def assign(self, wanting: Wanting, providers: tuple[str, ...]) -> None:
+        """Note a want's plan; each of its providers counts it among its children."""
+        for name in wanting.providers:
+            if (node := self.nodes.get(name)) is not None and node.children:
                 node.children -= 1
-        for parent in parents:
-            self.nodes[parent].children += 1
-        wanting.providers, wanting.parents = providers, parents
+        for name in providers:
+            self.nodes[name].children += 1
+        wanting.providers = providers
 
     def _blob(self, digest: str) -> Blob:
         blob = self.blobs.get(digest)

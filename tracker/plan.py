@@ -1,8 +1,10 @@
 """Which providers a wanter is told of, in which order, and when it is told again.
 
 A plan draws from a window of the blob's holders, so that its cost does not grow with the swarm: with a
-thousand holders each wanter sees other ones, and the fewest children come first. ``BUDGET`` is soft: where
-all uploaders are over it, they are still named.
+thousand holders each wanter sees other ones. Those that the fewest plans name come first: every node then has
+about as many subscribers as every other one, and enough of them to find somebody who wants what it has. While
+there are few holders the other wanters are named too: they will have chunks soon, and the links to them stand
+by then. How many are served at once is the uploader's own affair (``p2p.core.swarm.offer``).
 """
 
 from __future__ import annotations
@@ -15,14 +17,11 @@ if TYPE_CHECKING:
     from tracker.peer_table import Node, PeerTable, Wanting
 
 PLAN_SIZE = 30
-BUDGET = 4
-"""Children per uploader; also how many of a plan's first providers count the wanter as theirs."""
-
 SEEDERS = 8
 """Places in a plan that are kept for complete providers: nobody else has the rarest chunks for sure."""
 
-POOL_WHOLE, POOL_PART = 24, 40
-"""Complete and partial holders that a plan is drawn from."""
+POOL_WHOLE, POOL_PART = 24, 90
+"""Complete and partial holders (and wanters) that a plan is drawn from."""
 
 REPEATS = 3
 """How often a full plan is pushed again unchanged before it is drawn anew."""
@@ -46,15 +45,15 @@ def mix(a: int, b: int) -> int:
 
 
 def still_good(wanting: Wanting) -> bool:
-    """Whether the last plan is full and all its providers still hold the blob."""
+    """Whether the last plan is full and all its providers still hold the blob, or want it."""
     blob = wanting.blob
     return len(wanting.providers) == PLAN_SIZE and all(
-        name in blob.complete or name in blob.partial for name in wanting.providers
+        name in blob.complete or name in blob.partial or name in blob.wants for name in wanting.providers
     )
 
 
 def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Provider, ...]:
-    """Rank up to ``PLAN_SIZE`` providers for a want and note it among the first ones' children.
+    """Rank up to ``PLAN_SIZE`` providers for a want and count it among their children.
 
     ``holder`` (of the lease, None where there is none or it is the wanter) is always among them. The
     wanter itself and those it can't reach are not.
@@ -63,11 +62,14 @@ def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Pro
     point = mix(wanter.point, blob.point)
     pool: dict[str, bool] = dict.fromkeys(blob.complete.window(point, POOL_WHOLE), True)
     pool.update(dict.fromkeys(blob.partial.window(point, POOL_PART), False))
+    if len(pool) < POOL_PART:
+        for name in blob.waiting.window(point, POOL_PART):
+            pool.setdefault(name, False)
     pool.pop(wanter.id, None)
     if holder is not None:
         pool.setdefault(holder.id, holder.id in blob.complete)
     ranked: list[tuple[int, bool, int, str]] = []
-    nodes, unreachable, parents = table.nodes, wanting.unreachable, wanting.parents
+    nodes, unreachable, named = table.nodes, wanting.unreachable, frozenset(wanting.providers)
     ours = point * 0x9E3779B1
     for name, whole in pool.items():
         if name in unreachable:
@@ -77,11 +79,11 @@ def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Pro
         x = (ours ^ node.point * 0x85EBCA77) & _MASK
         x = (x ^ x >> 15) * 0x2C1B3C6D & _MASK
         x = (x ^ x >> 12) * 0x297A2D39 & _MASK
-        ranked.append((node.children - (name in parents), not whole, x ^ x >> 15, name))
+        ranked.append((node.children - (name in named), not whole, x ^ x >> 15, name))
     ranked.sort()
     chosen = _cut(ranked, holder.id if holder is not None else "")
     names = tuple(name for *_, name in chosen)
-    table.assign(wanting, names, names[:BUDGET])
+    table.assign(wanting, names)
     if len(names) < PLAN_SIZE:
         blob.hungry[wanter.id] = wanting
     else:

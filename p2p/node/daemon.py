@@ -165,8 +165,8 @@ class _Node:
             confined=private.confined,
         )
         self.routes, self.static, self.tracker = self.ways.routes, self.ways.static, self.ways.tracker
-        self.holdings = Holdings(store, private.confined)
-        private.announce, private.changed = self.routes.announce, self.holdings.changed
+        self.holdings = Holdings(store, private.confined, rng=rng)
+        private.announce, private.changed = self.routes.announce, self.holdings.shown
         self.scrubber = Scrubber(store, settings.scrub, on_bad=tell_bad)
         self.buffers = BufferPool(settings.transfer.memory)
         reputation = Reputation()

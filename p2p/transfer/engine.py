@@ -88,6 +88,7 @@ class Engine:
         """Keep the swarms until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            await nursery.start(self._parts.holdings.run)
             task_status.started()
             try:
                 await trio.sleep_forever()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+import trio
 
 from p2p.core.oci.digest import Digest
 from p2p.core.swarm.bitfield import Bitfield
+from p2p.core.swarm.chunks import Layout
+from p2p.core.swarm.offer import Offer
 
 if TYPE_CHECKING:
     from p2p.core.swarm.midstates import Midstates
+    from p2p.core.swarm.rng import Rng
     from p2p.store.api import Partial, Store
 
 
@@ -29,30 +34,64 @@ class Held:
 
 
 class Holdings:
-    """Looks in the growing blobs first, then in the store. What is ``confined`` is not there for peers."""
+    """Looks in the growing blobs first, then in the store. What is ``confined`` is not there for peers.
 
-    def __init__(self, store: Store, confined: Container[Digest] = ()) -> None:
+    Of a blob that grows here its subscribers hear in turn, as this node can serve them (``Offer``), also
+    after it is complete, until all have heard of all of it. ``run`` keeps that going between events.
+    """
+
+    def __init__(self, store: Store, confined: Container[Digest] = (), *, rng: Rng) -> None:
         self.store = store
         self._confined = confined
         self.withheld = 0
         """How often peers asked for what they do not get."""
+        self._rng = rng
         self._growing: dict[str, Partial] = {}
         self._watchers: dict[str, list[Watcher]] = {}
+        self._offers: dict[str, Offer] = {}
+        self._serving: dict[str, dict[str, int]] = {}
+        """Digest → host → answers under way."""
+        self._wake = trio.Event()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Tell those whose turn comes when nothing else happens, until cancelled."""
+        task_status.started()
+        while True:
+            times = [self._next(digest, offer) for digest, offer in self._offers.items()]
+            with trio.move_on_at(min((at for at in times if at is not None), default=float("inf"))):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            for digest in tuple(self._offers):
+                self._invite(digest)
 
     def begin(self, partial: Partial) -> None:
         """Offer a partial blob's chunks from now on."""
-        self._growing[str(partial.digest)] = partial
-        self.changed(partial.digest)
+        digest = str(partial.digest)
+        self._growing[digest] = partial
+        offer = self._offers[digest] = Offer(self._rng)
+        for watcher in self._watchers.get(digest, ()):
+            offer.joined(watcher, partial.have.bits)
+        self._tell_all(digest)
 
     def changed(self, digest: Digest) -> None:
         """More chunks or states, or complete, or gone."""
         key = str(digest)
-        for watcher in tuple(self._watchers.get(key, ())):
-            watcher(key)
+        offer, partial = self._offers.get(key), self._growing.get(key)
+        if offer is None:
+            self._tell_all(key)
+            return
+        if partial is not None and offer.lost(partial.have.bits):
+            self._tell_all(key)
+        self._invite(key)
+        self._wake.set()
 
     def end(self, digest: Digest) -> None:
         """Offer the partial no longer (it is complete in the store, or given up)."""
-        self._growing.pop(str(digest), None)
+        key = str(digest)
+        self._growing.pop(key, None)
+        if self.store.find(digest) is None:
+            self._offers.pop(key, None)
+        self.seeding(digest, on=False)
         self.changed(digest)
 
     def withholds(self, digest: Digest) -> bool:
@@ -68,6 +107,24 @@ class Holdings:
     def asked(self, digest: Digest) -> None:
         """Count a peer that is told of nothing, if there is something."""
         self.withheld += self.withholds(digest)
+
+    def seeding(self, digest: Digest, *, on: bool) -> None:
+        """Whether the chunks that come now come from the origin: each is told to one subscriber first."""
+        offer = self._offers.get(str(digest))
+        if offer is not None:
+            offer.seeding = on
+
+    def serves(self, digest: Digest, host: str, more: int) -> None:
+        """Note that ``more`` answers (1 or -1) to ``host`` are under way."""
+        key = str(digest)
+        hosts = self._serving.setdefault(key, {})
+        hosts[host] = hosts.get(host, 0) + more
+        if not hosts[host]:
+            del hosts[host]
+        if not hosts:
+            del self._serving[key]
+        if key in self._offers:
+            self._wake.set()
 
     def growing(self, digest: Digest) -> Partial | None:
         """Give the partial blob, if one grows."""
@@ -85,9 +142,21 @@ class Holdings:
             return None
         return Held(stored.size, True, Bitfield(0), None)
 
+    def told(self, held: Held, digest: str, watcher: Watcher) -> Held:
+        """Give what a watcher may hear of ``held``: for now only a part, where others are told first."""
+        offer = self._offers.get(digest)
+        if offer is None:
+            return held
+        count, told = Layout(held.size).count, offer.told(watcher)
+        if held.complete and told.bit_count() == count:
+            return held
+        return Held(held.size, False, Bitfield.from_int(count, told), held.midstates)
+
     def watch(self, digest: str, watcher: Watcher) -> None:
-        """Call ``watcher`` on every change of a digest, held or not."""
+        """Call ``watcher`` on every change of a digest that it is to hear of, held or not."""
         self._watchers.setdefault(digest, []).append(watcher)
+        if digest in self._offers:
+            self._offers[digest].joined(watcher, self._bits(digest))
 
     def unwatch(self, digest: str, watcher: Watcher) -> None:
         """End it."""
@@ -96,3 +165,34 @@ class Holdings:
             watchers.remove(watcher)
         if not watchers:
             self._watchers.pop(digest, None)
+        if digest in self._offers:
+            self._offers[digest].left(watcher)
+            self._wake.set()
+
+    def shown(self, digest: Digest) -> None:
+        """What peers may see of a blob at all has changed."""
+        self._tell_all(str(digest))
+
+    def _tell_all(self, digest: str) -> None:
+        for watcher in tuple(self._watchers.get(digest, ())):
+            watcher(digest)
+
+    def _bits(self, digest: str) -> int:
+        partial = self._growing.get(digest)
+        if partial is not None:
+            return partial.have.bits
+        stored = self.store.find(Digest.parse(digest))
+        return (1 << Layout(stored.size).count) - 1 if stored is not None else 0
+
+    def _next(self, digest: str, offer: Offer) -> float | None:
+        return offer.next_at(self._bits(digest), len(self._serving.get(digest, ())))
+
+    def _invite(self, digest: str) -> None:
+        """Tell those whose turn it is; an offer of a complete blob that all have heard of ends."""
+        offer, bits = self._offers[digest], self._bits(digest)
+        served = len(self._serving.get(digest, ()))
+        while (watcher := offer.invite(bits, served, trio.current_time())) is not None:
+            cast("Watcher", watcher)(digest)
+        if digest not in self._growing and offer.settled(bits):
+            del self._offers[digest]
+            self._tell_all(digest)

@@ -86,7 +86,11 @@ async def stream_origin(
             if epoch:
                 parts.leases.progress(wanted.digest, epoch, layout.offset(first) + size)
 
-        return await _pump(runner, parts, _Source(origin.name, body, received), layout, first)
+        parts.holdings.seeding(wanted.digest, on=True)
+        try:
+            return await _pump(runner, parts, _Source(origin.name, body, received), layout, first)
+        finally:
+            parts.holdings.seeding(wanted.digest, on=False)
 
 
 def origin_failed(error: OriginError) -> ev.OriginFailed:

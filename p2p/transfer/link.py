@@ -334,6 +334,7 @@ class Link:
                 serving.told, serving.have, serving.states = "absent", 0, None
                 await self._websocket.send_message(encode(Absent(digest)))
             return
+        held = self._holdings.told(held, digest, self._changed)
         states = held.midstates
         if states is None:
             states = await self._holdings.store.midstates(parsed)

@@ -69,7 +69,7 @@ class Seeder:
         def done() -> None:
             opened.__exit__(None, None, None)
 
-        return self._ranged(request, fd, stored.size, done)
+        return self._ranged(request, digest, fd, stored.size, done)
 
     def _growing(self, request: Request, digest: Digest) -> Response:
         """Give chunks of a partial blob, where every chunk of the range holds."""
@@ -87,13 +87,18 @@ class Seeder:
         def done() -> None:
             os.close(fd)
 
-        return self._ranged(request, fd, layout.size, done)
+        return self._ranged(request, digest, fd, layout.size, done)
 
-    def _ranged(self, request: Request, fd: int, size: int, done: Callable[[], None]) -> Response:
+    def _ranged(
+        self, request: Request, digest: Digest, fd: int, size: int, done: Callable[[], None]
+    ) -> Response:
         self._under_way += 1
+        host = request.peer.rpartition(":")[0]
+        self._holdings.serves(digest, host, 1)
 
         def close() -> None:
             self._under_way -= 1
+            self._holdings.serves(digest, host, -1)
             done()
 
         async def parts(start: int, stop: int) -> AsyncIterator[FileSpan]:

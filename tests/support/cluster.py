@@ -318,7 +318,8 @@ class Node:
             hasher=HASHER if options.links else UNLINKED,
         )
         await self.store.recover()
-        self.holdings = Holdings(self.store, () if options.confined is None else options.confined)
+        confined = () if options.confined is None else options.confined
+        self.holdings = Holdings(self.store, confined, rng=random.Random(0))
         self.buffers = BufferPool(options.memory)
         self.client = PeerClient()
         hello = PeerHello(PROTOCOL_VERSION, self.id, self.name, listeners[0].port)

@@ -33,11 +33,15 @@ class Dispute:
     def __init__(self, swarm: Swarm) -> None:
         self._swarm = swarm
         self.relinking = False
+        self._doubted: list[Peer] = []
+        """Peers that were doubted, some of them no longer."""
 
     @property
     def deadline(self) -> float | None:
         """When the next doubt ends."""
-        doubts = (peer.doubt for peer in self._swarm.peers.values())
+        if not self._doubted:
+            return None
+        doubts = (peer.doubt for peer in self._current())
         return min((doubt[1] for doubt in doubts if doubt is not None), default=None)
 
     def refused(self, peer: Peer | None, index: int, now: float) -> None:
@@ -61,6 +65,7 @@ class Dispute:
                 swarm.members.drop(peer.provider.node, now, reason=WRONG)
             else:
                 peer.doubt = (index, now + BENEFIT)
+                self._doubted.append(peer)
 
     def contradicted(self) -> None:
         """The origin's bytes do not hold under the list: it is false, or, where it is ours, they are."""
@@ -80,15 +85,24 @@ class Dispute:
     def settle(self, now: float) -> bool:
         """Accuse whom the doubt no longer benefits; True where the list was changed."""
         swarm = self._swarm
-        for peer in [p for p in swarm.peers.values() if p.doubt is not None and p.doubt[1] <= now]:
-            assert peer.doubt is not None
-            swarm.members.accuse(peer, WRONG, peer.doubt[0], now)
+        if self._doubted:
+            for peer in self._current():
+                if peer.doubt is not None and peer.doubt[1] <= now:
+                    swarm.members.accuse(peer, WRONG, peer.doubt[0], now)
         if swarm.lists.firm and not swarm.turn.granted:
             swarm.lists.soften(swarm.peers.values())
         if swarm.have is None or swarm.turn.streaming or not swarm.lists.outvoted(swarm.peers.values()):
             return False
         self.change(fell=False)
         return True
+
+    def _current(self) -> list[Peer]:
+        """Give the peers in doubt, without those that are gone or have explained themselves."""
+        peers = self._swarm.peers
+        self._doubted = [
+            peer for peer in self._doubted if peer.doubt is not None and peers.get(peer.provider.node) is peer
+        ]
+        return self._doubted
 
     def stuck(self, now: float) -> None:
         """Nothing came for a while: leave those that claim everything without its list; try another list."""

@@ -30,6 +30,10 @@ class Lists:
         """Nobody else's states extend ours: those that we went by were false."""
         self.fallen: list[bytes] = []
         """The states of lists that were proven false: so is every list that begins with them."""
+        self._dissent_seen = False
+        self._ids: dict[int, bytes] = {}
+        """Ids of prefixes of the adopted list, by length: many peers send the same."""
+        self._ids_of = b""
         self._aside: list[tuple[bytes, frozenset[tuple[str, bool]]]] = []
 
     def offered(self, peer: Peer, start: int, states: bytes, list_id: bytes) -> bool:
@@ -42,14 +46,35 @@ class Lists:
         if start > base.length and start <= self.adopted.length and not peer.dissent:
             # The subscription said which list we have; the peer starts where both agree.
             base = self.adopted.prefix(start)
-        theirs = base.joined(start, states)
-        if theirs.list_id() != list_id:
+        if peer.states is None and start <= base.length and self._follows(start, states):
+            # What we know already: one comparison instead of a list of its own.
+            theirs = self.adopted.prefix(start + len(states) // self.adopted.width)
+        else:
+            theirs = base.joined(start, states)
+        if self._id(theirs) != list_id:
             raise ValueError("the midstate list is not the one that its id commits to")
         return self.compare(peer, theirs)
+
+    def _follows(self, start: int, states: bytes) -> bool:
+        return self.adopted.states.startswith(states, start * self.adopted.width)
+
+    def _id(self, theirs: Midstates) -> bytes:
+        """Give the id of a list, from memory where it is a prefix of ours."""
+        ours = self.adopted.states
+        if not ours.startswith(theirs.states):
+            return theirs.list_id()
+        if not ours.startswith(self._ids_of):
+            self._ids.clear()
+        self._ids_of = ours
+        known = self._ids.get(theirs.length)
+        if known is None:
+            known = self._ids[theirs.length] = theirs.list_id()
+        return known
 
     def compare(self, peer: Peer, theirs: Midstates) -> bool:
         """Enter a peer's list; True where it extended the adopted one."""
         if not theirs.agrees(self.adopted) or self._fell(theirs):
+            self._dissent_seen = True
             peer.dissent, peer.states, peer.length = True, theirs, 0
             return False
         longer = theirs.length > self.adopted.length
@@ -109,9 +134,10 @@ class Lists:
 
     def outvoted(self, peers: Iterable[Peer]) -> bool:
         """Whether another list has more peers behind it than the adopted one; where neither is proven."""
-        if self.own:
+        if self.own or not self._dissent_seen:
             return False
         known = list(peers)
+        self._dissent_seen = any(peer.dissent for peer in known)
         votes = max(self._dissent(known).values(), default=0)
         return votes > sum(1 for peer in known if not peer.dissent and peer.length)
 

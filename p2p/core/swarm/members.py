@@ -45,7 +45,6 @@ class Members:
         self._out = out
         self._failed: dict[str, float] = {}
         self._failures: dict[str, int] = {}
-        self._stale = False
         self.guided = False
         """Whether a tracker chooses whom to meet: its plans know of budgets and zones, hints do not."""
         self._hints: dict[str, dict[tuple[str, int], None]] = {}
@@ -120,6 +119,7 @@ class Members:
             self.accuse(peer, f"bitfield: {error}", -1, now)
             return
         peer.complete = event.complete
+        peer.heard = now
         self.holds(peer, Bitfield.full(layout.count) if event.complete else have)
         self._try_hints(layout, now)
 
@@ -128,6 +128,7 @@ class Members:
         peer = self.peers.get(event.peer)
         if peer is None or peer.have is None:
             return
+        peer.heard = now
         added = 0
         for index in event.chunks:
             if not 0 <= index < peer.have.count:
@@ -145,8 +146,10 @@ class Members:
 
     def holds(self, peer: Peer, have: Bitfield) -> None:
         """Enter what a peer holds."""
+        if peer.have is not None:
+            self.rarity.take(peer.have.bits)
         peer.have = have
-        self._stale = True
+        self.rarity.add(have.bits)
 
     def failed(self, pending: Pending, event: ev.RequestFailed, now: float) -> None:
         """A request to a peer failed: forget what it does not have, or leave it alone."""
@@ -188,7 +191,8 @@ class Members:
             self._out.append(act.Unlink(peer.provider, reason))
         failures = self._failures[name] = self._failures.get(name, 0) + 1
         self._failed[name] = now + min(MOST_RETRY, RETRY_PEER * 2 ** (failures - 1))
-        self._stale = True
+        if peer.have is not None:
+            self.rarity.take(peer.have.bits)
 
     def unlink_all(self, reason: str) -> None:
         """Let all go."""
@@ -231,12 +235,6 @@ class Members:
     def offer(self, held: int) -> bool:
         """Whether anybody may still supply a chunk that is not among ``held`` (bits)."""
         return any(peer.have is None or peer.have.bits & ~held for peer in self.peers.values())
-
-    def count_rarity(self) -> None:
-        """Count the chunks' holders afresh where peers came, went or changed."""
-        if self._stale:
-            self.rarity.rebuild([p.have.bits for p in self.peers.values() if p.have is not None])
-            self._stale = False
 
     def _meet(self, provider: Provider, layout: Layout | None, now: float) -> None:
         peer = self.peers[provider.node] = Peer(provider, now)

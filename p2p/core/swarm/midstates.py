@@ -82,8 +82,9 @@ class Midstates:
 
     def agrees(self, other: Midstates) -> bool:
         """Whether one is a prefix of the other (or they are equal)."""
-        short, long = sorted((self.states, other.states), key=len)
-        return long.startswith(short)
+        if len(self.states) <= len(other.states):
+            return other.states.startswith(self.states)
+        return self.states.startswith(other.states)
 
     def disagreement(self, other: Midstates) -> int | None:
         """Index of the first state that differs, None where they agree."""

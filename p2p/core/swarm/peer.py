@@ -41,6 +41,8 @@ class Peer:
     dissent: bool = False
     requests: int = 0
     rate: float = 0.0
+    heard: float = 0.0
+    """When it told of chunks last: it tells when it has time to serve them."""
     unmet: int = 0
     chunks: int = 0
     vouched: bool = False

@@ -7,7 +7,7 @@ Weiss for the bound; docs/architecture.md for the measure).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm.bitfield import iter_bits
@@ -21,51 +21,64 @@ URGENT = 2
 
 
 class Rarity:
-    """How many peers hold each chunk, as layers of bits: ``layers[k]`` has those that at least k+1 hold.
+    """How many peers hold each chunk: ``planes[k]`` has bit k of the counts of all chunks.
 
-    Adding or dropping a peer costs one pass over the layers, not over the chunks.
+    Adding or taking a peer's chunks costs one or two operations on whole fields, whatever their number.
     """
 
-    __slots__ = ("layers",)
+    __slots__ = ("planes",)
 
     def __init__(self) -> None:
-        self.layers: list[int] = []
+        self.planes: list[int] = []
 
-    def rebuild(self, fields: Sequence[int]) -> None:
+    def rebuild(self, fields: Iterable[int]) -> None:
         """Count afresh from the peers' bitfields."""
-        self.layers = []
+        self.planes = []
         for bits in fields:
-            carry = bits
-            for depth, layer in enumerate(self.layers):
-                self.layers[depth], carry = layer | carry, layer & carry
-                if not carry:
-                    break
-            if carry:
-                self.layers.append(carry)
+            self.add(bits)
 
     def add(self, bits: int) -> None:
         """One more peer has these chunks."""
-        carry = bits
-        for depth, layer in enumerate(self.layers):
-            self.layers[depth], carry = layer | carry, layer & carry
-            if not carry:
+        planes = self.planes
+        for depth, plane in enumerate(planes):
+            planes[depth] = plane ^ bits
+            bits &= plane
+            if not bits:
                 return
-        if carry:
-            self.layers.append(carry)
+        if bits:
+            planes.append(bits)
+
+    def take(self, bits: int) -> None:
+        """A peer that was counted has these chunks no longer, or is gone."""
+        planes = self.planes
+        for depth, plane in enumerate(planes):
+            planes[depth] = plane ^ bits
+            bits &= ~plane
+            if not bits:
+                break
+        while planes and not planes[-1]:
+            planes.pop()
 
     def rarest(self, candidates: int) -> int:
-        """Among candidate bits, those that the fewest peers hold."""
-        for layer in self.layers[1:]:
-            rare = candidates & ~layer
-            if rare:
-                return rare
-            candidates &= layer
+        """Among candidate bits, those that the fewest peers hold; held by nobody counts as held by one."""
+        planes = self.planes
+        several = 0
+        for depth in range(1, len(planes)):
+            several |= planes[depth]
+        few = candidates & ~several
+        if few:
+            return few
+        for plane in reversed(planes):
+            candidates = candidates & ~plane or candidates
         return candidates
 
     @property
     def available(self) -> int:
         """Chunks that anybody holds."""
-        return self.layers[0] if self.layers else 0
+        found = 0
+        for plane in self.planes:
+            found |= plane
+        return found
 
 
 def window_bits(position: int, have: int, count: int) -> int:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2p.core.swarm.actions import ORIGIN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from p2p.core.swarm.bitfield import Bitfield
 
 FIRST_HEDGE = 1.0
 """Seconds before a first request counts as late, while nothing is known of this swarm's speed."""
@@ -37,16 +45,20 @@ class Requests:
     def __init__(self) -> None:
         self._next = 1
         self._times: list[float] = []
+        self._swiftest = 0.0
         self.pending: dict[int, Pending] = {}
         self.by_chunk: dict[int, list[int]] = {}
         self.bits = 0
         """Chunks under way."""
+        self.origin = 0
+        """Requests to the origin."""
 
     def add(self, peer: str, first: int, count: int, now: float) -> Pending:
         """Enter a request."""
         pending = Pending(self._next, peer, first, count, now, now + self.hedge_after(count))
         self._next += 1
         self.pending[pending.request] = pending
+        self.origin += peer == ORIGIN
         for index in pending.missing:
             self.by_chunk.setdefault(index, []).append(pending.request)
             self.bits |= 1 << index
@@ -65,15 +77,28 @@ class Requests:
         """Take a request out; None where it is unknown (cancelled before)."""
         pending = self.pending.pop(request, None)
         if pending is not None:
+            self.origin -= pending.peer == ORIGIN
             for index in pending.missing:
                 self._forget(index, request)
         return pending
 
+    def needless(self, fresh: Iterable[int], have: Bitfield) -> list[Pending]:
+        """Give the requests for ``fresh`` chunks, which came another way, that miss nothing any more."""
+        numbers = {number: None for index in fresh for number in self.by_chunk.get(index, ())}
+        found = [self.pending[number] for number in numbers]
+        return [one for one in found if all(index in have for index in one.missing)]
+
     def timed(self, seconds: float, count: int) -> None:
         """Count the time of a request for ``count`` chunks."""
+        self._swiftest = min(seconds, self._swiftest * 1.02) if self._times else seconds
         self._times.append(seconds / count)
         if len(self._times) > SAMPLES:
             del self._times[0]
+
+    @property
+    def swiftest(self) -> float:
+        """Seconds that the fastest of the recent requests took, for all of its chunks."""
+        return self._swiftest
 
     def hedge_after(self, count: int) -> float:
         """Seconds after which a request for ``count`` chunks is late: twice the recent 95th percentile."""

@@ -6,6 +6,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm import actions as act
+from p2p.core.swarm.chunks import MIB
 from p2p.core.swarm.picker import pick, run_from
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ ENDGAME = 4
 """With so few chunks left, each is asked of a second peer when it is half as late as otherwise."""
 
 LATE_AGAIN = 0.25
+
+FEW = 4
+"""With so few peers each is asked for as much as it can give; with more, no more is asked than is needed."""
+
+WORK = 4 * MIB
+"""What one request asks for where there are many peers, unless a chunk is larger."""
+
+DEPTH = 8
+"""Such requests under way at least; see ``Schedule._depth``."""
 
 DRIP_SECONDS = 5.0
 DRIP_SHARE = 0.1
@@ -32,6 +42,16 @@ class Schedule:
     def __init__(self, swarm: Swarm, rng: Rng) -> None:
         self._swarm = swarm
         self._rng = rng
+        self._all = True
+        self._news: dict[str, None] = {}
+
+    def changed(self) -> None:
+        """Anything may be asked of anybody."""
+        self._all = True
+
+    def news(self, name: str) -> None:
+        """One peer has more to offer; nothing else has changed since the last ``ask``."""
+        self._news[name] = None
 
     def ask(self, now: float) -> None:
         """Hedge what is late, then fill every peer's window with requests, the least busy first."""
@@ -39,10 +59,18 @@ class Schedule:
         assert swarm.layout is not None
         assert swarm.have is not None
         self._hedge(now)
-        missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
-        wanted = missing & swarm.link_bits & ~swarm.requests.bits
-        if wanted:
-            self._fill(wanted, now)
+        room = self._room()
+        if room > 0:
+            missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
+            wanted = missing & swarm.link_bits & ~swarm.requests.bits
+            peers = swarm.peers
+            if wanted and self._all:
+                self._fill(wanted, room, peers, now)
+            elif wanted and self._news:
+                self._fill(wanted, room, {name: peers[name] for name in self._news if name in peers}, now)
+            # With room left, nobody had anything more; without, the next answer lets all be asked again.
+            self._all = False
+            self._news.clear()
 
     def next_late(self) -> float | None:
         """When the next request counts as late."""
@@ -54,7 +82,7 @@ class Schedule:
         have = self._swarm.have
         return have is not None and have.count - len(have) <= ENDGAME
 
-    def _fill(self, wanted: int, now: float) -> None:
+    def _fill(self, wanted: int, room: int, peers: dict[str, Peer], now: float) -> None:
         swarm = self._swarm
         assert swarm.layout is not None
         assert swarm.have is not None
@@ -64,19 +92,27 @@ class Schedule:
         # The last link anchors the list and proves the size: first, before anything rests on them.
         anchor = 1 << layout.last if swarm.untried else 0
         wanted &= demand.window | urgent | anchor
-        most = max(1, swarm.settings.run // layout.chunk)
+        most = max(1, (swarm.settings.run if len(swarm.peers) <= FEW else WORK) // layout.chunk)
         waiting = bool(urgent) and not len(swarm.have)
-        room = self._room()
         late = self._late()
         swift = 0
-        order = {name: (name in late, p.overtaken, p.requests, -p.rate) for name, p in swarm.peers.items()}
-        for peer in sorted(swarm.peers.values(), key=lambda peer: order[peer.provider.node]):
+        for name, peer in swarm.peers.items() if late else ():
+            if name not in late:
+                swift |= swarm.offered_by(peer)
+        share = -(-self._depth() // max(1, most * len(swarm.peers)))
+        order: list[tuple[bool, int, int, float, float, int, Peer]] = []
+        for place, peer in enumerate(peers.values()):
+            name = peer.provider.node
+            if peer.requests < share and wanted & swarm.offered_by(peer):
+                order.append(
+                    (name in late, peer.overtaken, peer.requests, -peer.heard, -peer.rate, place, peer)
+                )
+        order.sort()
+        for tardy, _, _, _, _, _, peer in order:
             offered = swarm.offered_by(peer)
-            if peer.provider.node not in late:
-                swift |= offered
-            else:
+            if tardy:
                 offered &= ~swift  # it has enough to do; others will be asked when they are free
-            window = peer.window(most * layout.chunk)
+            window = min(peer.window(most * layout.chunk), share)
             while wanted & offered and peer.requests < window and room > 0:
                 choice = wanted & offered
                 first = pick(choice, choice & anchor or urgent, swarm.members.rarity, self._rng)
@@ -87,13 +123,30 @@ class Schedule:
                 self._request(peer, first, count, now)
                 wanted &= ~(((1 << count) - 1) << first)
                 room -= count
+            if room <= 0:
+                return
+
+    def _depth(self) -> int:
+        """Chunks that may be under way: by bandwidth × delay, so that few wait in others' queues for long.
+
+        A chunk that waits at one peer is not asked of another that may be free sooner. Where there are only
+        a few peers, each peer's window is all that counts.
+        """
+        swarm = self._swarm
+        assert swarm.layout is not None
+        if len(swarm.peers) <= FEW:
+            return 1 << 30
+        product = swarm.flow.rate * 2 * swarm.requests.swiftest
+        return max(DEPTH * WORK, int(product)) // swarm.layout.chunk or 1
 
     def _room(self) -> int:
-        """Chunks that may be under way: without bound under an anchored list, else a growing window."""
+        """How many more chunks may be under way; under a list that is not anchored by a growing window."""
         swarm = self._swarm
+        under_way = swarm.requests.bits.bit_count()
+        depth = self._depth() - under_way
         if swarm.anchored or not swarm.settings.links:
-            return 1 << 30
-        return swarm.credit - swarm.requests.bits.bit_count()
+            return depth
+        return min(depth, swarm.credit - under_way)
 
     def _request(self, peer: Peer, first: int, count: int, now: float) -> Pending:
         pending = self._swarm.requests.add(peer.provider.node, first, count, now)

@@ -14,6 +14,7 @@ from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MAX_BLOB, Layout
 from p2p.core.swarm.dispute import Dispute
+from p2p.core.swarm.flow import Flow
 from p2p.core.swarm.lists import Lists
 from p2p.core.swarm.members import Members
 from p2p.core.swarm.origin import OriginTurn
@@ -63,6 +64,7 @@ class Swarm:
         self.dispute = Dispute(self)
         self.credit = 4
         self.hedges = 0
+        self.flow = Flow()
         self.patience = Patience()
         self._schedule = Schedule(self, rng)
 
@@ -157,10 +159,16 @@ class Swarm:
                 self._chunks_taken(event, now)
             case ev.RequestFailed():
                 self._request_failed(event, now)
-            case ev.PeerHave():
+            case ev.PeerHave(peer=name):
                 self.members.have(event, now)
-            case ev.PeerMidstates():
+                self._schedule.news(name)
+                return
+            case ev.PeerMidstates(peer=name):
+                full = self.untried
                 self._peer_midstates(event, now)
+                if full == self.untried:
+                    self._schedule.news(name)
+                    return
             case ev.PeerState():
                 self._peer_state(event, now)
             case ev.PeerAbsent(peer=name):
@@ -197,6 +205,7 @@ class Swarm:
                 self._fail(error)
             case ev.Tick():
                 pass
+        self._schedule.changed()
 
     def _planned(self, event: ev.Planned, now: float) -> None:
         if event.size and self.layout is None:
@@ -271,14 +280,12 @@ class Swarm:
             peer.chunks += len(fresh)
             peer.unmet = peer.overtaken = 0
         self.credit += len(fresh)
+        self.flow.add(self.layout.length(event.first, len(event.held)), now)
         self.patience.progress = now
         self.turn.progressed()
         self.out.append(act.Advance(tuple(fresh)))
-        for index in fresh:
-            for other in tuple(self.requests.by_chunk.get(index, ())):
-                pending = self.requests.pending.get(other)
-                if pending is not None and all(i in self.have for i in pending.missing):
-                    self.members.overtaken(pending, now)
+        for pending in self.requests.needless(fresh, self.have):
+            self.members.overtaken(pending, now)
 
     def _request_failed(self, event: ev.RequestFailed, now: float) -> None:
         pending = self.requests.end(event.request)
@@ -296,6 +303,8 @@ class Swarm:
         self.patience.progress = now
         self.turn.progressed()
         self.lists.compare_again(self.peers.values())
+        for pending in self.requests.needless(fresh, self.have):
+            self.members.cancel(pending.request)
         if fresh:
             self.out.append(act.Advance(fresh))
 
@@ -324,7 +333,6 @@ class Swarm:
             return
         if self.dispute.relinking or self.dispute.settle(now):
             return
-        self.members.count_rarity()
         if self.have is not None:
             self._schedule.ask(now)
         self.turn.take(self, now)
@@ -349,7 +357,7 @@ class Swarm:
 
     def _stuck_at(self) -> float | None:
         """When it is time to ask discovery again, or to lose patience."""
-        if self.turn.busy or any(pending.peer == act.ORIGIN for pending in self.requests.pending.values()):
+        if self.turn.busy or self.requests.origin:
             return None
         return self.patience.due(alone=self._alone)
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
+import trio
 
 from p2p.config import StoreSettings
+from p2p.core.swarm.offer import PACE
 from p2p.store.memory import MemoryStore
-from p2p.transfer.holdings import Holdings
+from p2p.transfer.holdings import Holdings, Watcher
 from tests.support.store_rig import HASHER, MIB, blob, put
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
 
 CONTENT = blob(2 * MIB + 5)
 NAME = str(CONTENT.digest)
@@ -22,7 +29,7 @@ async def store() -> AsyncIterator[MemoryStore]:
 
 
 async def test_from_nothing_through_growing_to_complete(store: MemoryStore) -> None:
-    holdings, told = Holdings(store), list[str]()
+    holdings, told = Holdings(store, rng=random.Random(0)), list[str]()
     assert holdings.held(CONTENT.digest) is None
     holdings.watch(NAME, told.append)
     partial = await store.open_partial(CONTENT.digest, CONTENT.size)
@@ -41,11 +48,61 @@ async def test_from_nothing_through_growing_to_complete(store: MemoryStore) -> N
     held = holdings.held(CONTENT.digest)
     assert held is not None
     assert (held.size, held.complete, held.midstates) == (CONTENT.size, True, None)
-    assert told == [NAME] * 3
+    assert told == [NAME] * 4, "as it begins, of two chunks, of the rest, and that it is complete"
+
+
+async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
+    store: MemoryStore, autojump_clock: MockClock
+) -> None:
+    """Nobody is told while two others are served; then one after the other, to the end."""
+    holdings, told = Holdings(store, rng=random.Random(0)), list[int]()
+    watchers: list[Watcher] = [lambda _, i=i: told.append(i) for i in range(5)]  # type: ignore[misc]
+    for watcher in watchers:
+        holdings.watch(NAME, watcher)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(holdings.run)
+        partial = await store.open_partial(CONTENT.digest, CONTENT.size)
+        holdings.begin(partial)
+        told.clear()
+        for host in ("10.0.0.8", "10.0.0.9"):
+            holdings.serves(CONTENT.digest, host, 1)
+        await partial.append(0, CONTENT.chunks(0, 2))
+        holdings.changed(CONTENT.digest)
+        await trio.sleep(PACE)
+        assert len(told) == 1, "the first one, as nobody was told for long"
+        held = holdings.held(CONTENT.digest)
+        assert held is not None
+        seen = [len(holdings.told(held, NAME, watcher).have) for watcher in watchers]
+        assert sorted(seen) == [0, 0, 0, 0, 2]
+        holdings.serves(CONTENT.digest, "10.0.0.9", -1)
+        await trio.sleep(5 * PACE)
+        assert sorted(told) == [0, 1, 2, 3, 4]
+        await partial.append(2, CONTENT.chunk(2))
+        await partial.commit()
+        holdings.end(CONTENT.digest)
+        await partial.close()
+        await trio.sleep(6 * PACE)
+        held = holdings.held(CONTENT.digest)
+        assert held is not None
+        assert all(holdings.told(held, NAME, watcher).complete for watcher in watchers)
+        assert set(told[5:]) == {0, 1, 2, 3, 4}
+        holdings.serves(CONTENT.digest, "10.0.0.8", -1)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_may_be_seen_at_all_is_told_to_all_at_once(store: MemoryStore) -> None:
+    holdings, told = Holdings(store, rng=random.Random(0)), list[str]()
+    partial = await store.open_partial(CONTENT.digest, CONTENT.size)
+    holdings.begin(partial)
+    holdings.watch(NAME, told.append)
+    holdings.shown(CONTENT.digest)
+    assert told == [NAME]
+    holdings.end(CONTENT.digest)
+    await partial.close()
 
 
 async def test_given_up_is_absent(store: MemoryStore) -> None:
-    holdings = Holdings(store)
+    holdings = Holdings(store, rng=random.Random(0))
     partial = await store.open_partial(CONTENT.digest, CONTENT.size)
     holdings.begin(partial)
     holdings.end(CONTENT.digest)
@@ -55,7 +112,7 @@ async def test_given_up_is_absent(store: MemoryStore) -> None:
 
 
 async def test_watchers_come_and_go(store: MemoryStore) -> None:
-    holdings, told = Holdings(store), list[tuple[int, str]]()
+    holdings, told = Holdings(store, rng=random.Random(0)), list[tuple[int, str]]()
     other = blob(5, seed=1)
     watchers = [lambda name, i=i: told.append((i, name)) for i in range(3)]  # type: ignore[misc]
     for watcher in watchers:
@@ -79,7 +136,7 @@ async def test_watchers_come_and_go(store: MemoryStore) -> None:
 
 
 async def test_an_evicted_blob_is_absent(store: MemoryStore) -> None:
-    holdings = Holdings(store)
+    holdings = Holdings(store, rng=random.Random(0))
     await put(store, CONTENT)
     assert holdings.held(CONTENT.digest) is not None
     await store.remove(CONTENT.digest)
@@ -88,7 +145,7 @@ async def test_an_evicted_blob_is_absent(store: MemoryStore) -> None:
 
 async def test_what_is_confined_is_not_there_for_peers_and_counted(store: MemoryStore) -> None:
     confined = {CONTENT.digest}
-    holdings = Holdings(store, confined)
+    holdings = Holdings(store, confined, rng=random.Random(0))
     holdings.asked(CONTENT.digest)
     assert holdings.withheld == 0  # there is nothing to withhold
     partial = await store.open_partial(CONTENT.digest, CONTENT.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ class Side:
 async def side(websocket: Any, name: str) -> Side:
     store = MemoryStore(StoreSettings(minimum_free=0), hasher=HASHER)
     await store.recover()
-    holdings = Holdings(store)
+    holdings = Holdings(store, rng=random.Random(0))
     made: list[Side] = []
 
     async def find(message: FindReference) -> FoundReference:

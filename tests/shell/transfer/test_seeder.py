@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ async def port(uploads: int = 64, confined: Container[Digest] = ()) -> AsyncIter
     before = open_files()
     store = MemoryStore(StoreSettings(minimum_free=0), hasher=HASHER)
     await store.recover()
-    holdings, statistics = Holdings(store, confined), TransferStatistics()
+    holdings = Holdings(store, confined, rng=random.Random(0))
+    statistics = TransferStatistics()
     hello = PeerHello(PROTOCOL_VERSION, "a" * 32, "me", 1)
     links = Links(hello, holdings, Reputation(), met=lambda _: None, find=_find)
     seeder = Seeder(store, holdings, links, statistics, uploads)

@@ -9,7 +9,7 @@ from p2p.core.wire import tracker as wire
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding
 from tracker.core import Tracker
 from tracker.events import Connected, Disconnected, Received, Send, Tick
-from tracker.plan import BUDGET
+from tracker.plan import PLAN_SIZE
 
 DIGESTS = ["sha256:" + c * 64 for c in "ab"]
 NAMES = ["a", "b", "c", "d"]
@@ -143,10 +143,14 @@ class Cluster(RuleBasedStateMachine):
                 assert blob.digest in table.nodes[holder].holdings
             assert sum(blob.sizes.values()) == len(blob.complete) + len(blob.partial)
             for wanting in blob.wants.values():
-                assert len(wanting.parents) <= BUDGET
-                for parent in wanting.parents:
-                    children[parent] += 1
-        assert children == {name: node.children for name, node in table.nodes.items()}
+                assert len(wanting.providers) <= PLAN_SIZE
+                assert wanting.node.id in blob.waiting
+                assert wanting.node.id not in wanting.providers
+                for name in wanting.providers:
+                    children[name] = children.get(name, 0) + 1
+        assert {name: children.get(name, 0) for name in table.nodes} == {
+            name: node.children for name, node in table.nodes.items()
+        }
         for held in self.tracker.leases.items():
             lease = held[1]
             assert table.nodes[lease.holder].conn is not None

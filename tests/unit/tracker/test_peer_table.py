@@ -88,7 +88,7 @@ def test_a_full_table_forgets_the_longest_gone():
 def test_children_survive_a_reconnect():
     table, (a, b) = table_with("a", "b")
     wanting = table.want(b, A, 0, lease=False, unreachable=frozenset())
-    table.assign(wanting, ("a",), ("a",))
+    table.assign(wanting, ("a",))
     table.disconnect(a, 1.0)
     a = table.connect("a", "a", "h", 1, 7, 2.0)
     assert a.children == 1

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from collections import Counter
-
 from p2p.core.wire.common import Holding
 from tracker.peer_table import PeerTable
-from tracker.plan import BUDGET, PAUSE, PLAN_SIZE, SEEDERS, Pushes, choose, still_good
+from tracker.plan import PAUSE, PLAN_SIZE, SEEDERS, Pushes, choose, still_good
 
 A = "sha256:" + "a" * 64
 SIZE = 100 << 20
@@ -26,9 +24,26 @@ def test_children_are_spread():
     table, wants = swarm(1, 99, 100)
     for wanting in wants:
         assert len(choose(table, wanting, None)) == PLAN_SIZE
-    children = Counter(node.children for node in table.nodes.values())
-    assert max(children) <= 3 * BUDGET
-    assert sum(count * number for count, number in children.items()) == 100 * BUDGET
+    seeder, *others = table.nodes.values()
+    assert seeder.children == 100, "the only one that has everything is in every plan"
+    assert sum(node.children for node in others) == 100 * (PLAN_SIZE - 1)
+    assert max(node.children for node in others) <= 2 * 100 * PLAN_SIZE / len(others)
+
+
+def test_wanters_are_providers_while_there_are_few_others():
+    table, wants = swarm(0, 1, 60)
+    plans = [choose(table, wanting, None) for wanting in wants]
+    assert all(len(plan) == PLAN_SIZE for plan in plans)
+    assert not any(
+        wanting.node.id in [one.node for one in plan] for wanting, plan in zip(wants, plans, strict=True)
+    )
+    children = [node.children for node in table.nodes.values()]
+    assert min(children) > PLAN_SIZE / 2
+    assert max(children) < 2 * PLAN_SIZE
+    assert still_good(wants[0])
+    gone = next(wanting for wanting in wants if wanting.node.id in wants[0].providers)
+    table.unwant(gone.node, A)
+    assert not still_good(wants[0])
 
 
 def test_few_providers_are_all_named_and_many_keep_seeders():
@@ -63,7 +78,7 @@ def test_a_plan_repeated_stays():
     table, (wanting,) = swarm(5, 10, 1)
     once = choose(table, wanting, None)
     assert choose(table, wanting, None) == once
-    assert sum(node.children for node in table.nodes.values()) == BUDGET
+    assert sum(node.children for node in table.nodes.values()) == 5 + 10 == len(once)
 
 
 def test_pushes_pause_and_forget():

@@ -111,8 +111,10 @@ def test_news_of_a_growing_peer_count_for_rarity() -> None:
     rig.follower("a", TRUE, Bitfield(COUNT, [0]))
     rig.follower("b", TRUE, Bitfield(COUNT, [0, 1]))
     rig(ev.PeerHave("a", (1, 2, 2, 1)))
-    layers = rig.swarm.members.rarity.layers
-    assert layers == [0b111, 0b011]
+    rarity = rig.swarm.members.rarity
+    assert (rarity.available, rarity.rarest(0b111)) == (0b111, 0b100)
+    rig(ev.PeerGone("b", "gone"))
+    assert rarity.rarest(0b111) == 0b111, "one that left no longer counts"
 
 
 def test_two_unmet_claims_and_it_is_left_alone() -> None:

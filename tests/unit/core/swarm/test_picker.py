@@ -21,24 +21,24 @@ def counted(peers: list[int]) -> Counter[int]:
 
 
 @given(fields)
-def test_layers_are_counts(peers: list[int]) -> None:
-    """``layers[k]`` has exactly the chunks that at least k + 1 peers hold."""
+def test_planes_are_the_digits_of_counts(peers: list[int]) -> None:
     rarity, counts = Rarity(), counted(peers)
     rarity.rebuild(peers)
-    assert len(rarity.layers) == max(counts.values(), default=0)
-    for depth, layer in enumerate(rarity.layers, 1):
-        assert set(iter_bits(layer)) == {index for index, count in counts.items() if count >= depth}
+    for index in range(CHUNKS):
+        assert (
+            sum((plane >> index & 1) << depth for depth, plane in enumerate(rarity.planes)) == counts[index]
+        )
     assert set(iter_bits(rarity.available)) == set(counts)
 
 
 @given(fields, fields)
-def test_adding_is_rebuilding_with_one_more(peers: list[int], more: list[int]) -> None:
-    grown, fresh = Rarity(), Rarity()
-    grown.rebuild(peers)
+def test_who_comes_and_goes_leaves_no_trace(peers: list[int], more: list[int]) -> None:
+    rarity, fresh = Rarity(), Rarity()
+    rarity.rebuild(peers + more)
     for one in more:
-        grown.add(one)
-    fresh.rebuild(peers + more)
-    assert grown.layers == fresh.layers
+        rarity.take(one)
+    fresh.rebuild(peers)
+    assert rarity.planes == fresh.planes
 
 
 @given(fields, bits.filter(bool))

@@ -1,0 +1,120 @@
+"""Who hears when of a node's new chunks: subscribers in turn, as fast as the node can serve them.
+
+If all heard of a new chunk at once, all would ask the one node that has it, and wait in its queue while they
+could have got it from each other; and most messages would bring nothing. So news are invitations: whenever
+the node serves few others, the next subscriber in turn is told all that is new since it was told last.
+What a node streams from the origin is told to one subscriber alone at first (super-seeding): so each chunk is
+sent once before any is sent again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.rng import Rng
+
+BUSY = 2
+"""Others that are being served with which nobody more is invited."""
+
+PACE = 0.005
+"""Seconds between two invitations: so long until the first one's requests are seen."""
+
+WAIT = 1.0
+"""Seconds without an invitation after which one goes out in any case: those served may be stuck."""
+
+ALONE = 5.0
+"""Seconds after which a chunk of the origin's that one subscriber heard of is told to others: it may lie."""
+
+
+class Offer:
+    """Which chunks of one growing blob each subscriber has heard of. Subscribers go by any hashable name.
+
+    ``seeding``: the chunks that come now come from the origin.
+    """
+
+    def __init__(self, rng: Rng) -> None:
+        self.seeding = False
+        self._rng = rng
+        self._told: dict[object, int] = {}
+        self._turn: deque[object] = deque()
+        self._last = float("-inf")
+        self._first = 0
+        """Chunks that somebody was told of."""
+        self._alone: deque[tuple[float, int]] = deque()
+        """Those that one heard of while seeding, and when."""
+        self._hidden = 0
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def joined(self, subscriber: object, have: int) -> None:
+        """A subscriber came: it hears of all at once, but for what one alone hears of first."""
+        if subscriber not in self._told:
+            # Everybody's subscribers come in the same order; if all invited in that order, all would invite
+            # the same few.
+            self._turn.insert(self._rng.randrange(len(self._turn) + 1), subscriber)
+        known = have & self._first if self.seeding else have
+        self._told[subscriber] = known & ~self._hidden
+        self._first |= known
+
+    def left(self, subscriber: object) -> None:
+        """A subscriber is gone: what it alone was told goes to the next one."""
+        lost = self._told.pop(subscriber, 0) & self._hidden
+        self._first &= ~lost
+        self._hidden &= ~lost
+
+    def told(self, subscriber: object) -> int:
+        """Give the chunks that a subscriber has heard of."""
+        return self._told.get(subscriber, 0)
+
+    def lost(self, have: int) -> bool:
+        """Only ``have`` is held now: True where somebody heard of more (a list fell)."""
+        gone = False
+        for name, told in self._told.items():
+            if told & ~have:
+                self._told[name] = told & have
+                gone = True
+        return gone
+
+    def settled(self, have: int) -> bool:
+        """Whether everybody has heard of everything."""
+        return all(told == have for told in self._told.values())
+
+    def invite(self, have: int, served: int, now: float) -> object | None:
+        """Give the subscriber that is to be told now, None for nobody; ``served`` others are being served."""
+        while self._alone and (self._alone[0][0] + ALONE <= now or not self.seeding):
+            self._hidden &= ~self._alone.popleft()[1]
+        if now < self._next(served):
+            return None
+        turn, told = self._turn, self._told
+        news = have & ~self._hidden
+        for _ in range(len(turn)):
+            name = turn[0]
+            turn.rotate(-1)
+            if name not in told:
+                turn.pop()
+                continue
+            if news & ~told[name]:
+                fresh = news & ~self._first
+                if self.seeding and fresh and len(told) > 1:
+                    self._hidden |= fresh
+                    self._alone.append((now, fresh))
+                told[name] |= news
+                self._first |= news
+                self._last = now
+                return name
+        return None
+
+    def next_at(self, have: int, served: int) -> float | None:
+        """When ``invite`` may have somebody, None while there is nothing to tell."""
+        news = have & ~self._hidden
+        if any(news & ~told for told in self._told.values()):
+            return self._next(served)
+        return self._alone[0][0] + ALONE if self._alone and self._told else None
+
+    def _next(self, served: int) -> float:
+        if len(self._told) <= BUSY:
+            return float("-inf")
+        return self._last + (PACE if served < BUSY else WAIT)

@@ -1,0 +1,1 @@
+"""A discrete-event simulator over the production classes: swarm, tracker, leases, claims."""

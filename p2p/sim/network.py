@@ -1,0 +1,176 @@
+"""Bandwidth and delay: who sends how fast to whom.
+
+An uploader answers ``slots`` requests at a time and shares its link evenly among them, as kept connections
+do; the others wait in order. What leaves it passes the uplink of its zone (where the receiver is in another
+one), then the receiver's downlink: each a queue, served in order, that passes bytes on as they come. So a
+congested receiver delays what it receives, and does not slow its senders. Control messages take time but no
+bandwidth: a batch of news is some hundred bytes, a chunk is megabytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from p2p.sim.heap import Heap
+
+RETRANSMIT = 0.2
+"""Seconds that a lost packet costs where nothing else shows the loss (RFC 6298's usual least timeout)."""
+
+
+@dataclass(slots=True, eq=False)
+class Transfer:
+    """Bytes from one host to another; ``done`` is called when the last of them is there."""
+
+    source: Host
+    target: Host
+    size: int
+    done: Callable[[], None]
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Queue:
+    """A shared line: ``rate`` bytes a second, free from ``free`` on."""
+
+    rate: float
+    free: float = 0.0
+    carried: int = 0
+
+    def passes(self, size: int, ready: float) -> float:
+        """Give when ``size`` bytes, the last of which is there at ``ready``, are through."""
+        self.free = max(ready, self.free + size / self.rate)
+        self.carried += size
+        return self.free
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """One machine's link: ``up`` bytes a second shared by its answers, ``down`` its way in."""
+
+    up: float
+    down: Queue
+    zone: int = 0
+    freed: Callable[[], None] | None = None
+    """Called when an answer is through or was dropped."""
+    sent: int = 0
+    waiting: deque[Transfer] = field(default_factory=deque)
+    active: list[tuple[float, Transfer]] = field(default_factory=list)
+    """Answers under way, with the point of ``work`` at which each ends."""
+    work: float = 0.0
+    """Bytes that each active answer would have got so far."""
+    since: float = 0.0
+    turn: int = 0
+    """Tells timers that were overtaken from the one that counts."""
+
+    def askers(self) -> int:
+        """How many others wait for answers."""
+        found = {id(entry[1].target) for entry in self.active}
+        found.update(id(transfer.target) for transfer in self.waiting if not transfer.cancelled)
+        return len(found)
+
+
+class Network:
+    """All hosts.
+
+    ``latency`` seconds one way within a zone, ``far`` between zones; ``loss``: share of messages and answers
+    that are delayed by a retransmission; ``zone_rate`` bytes a second out of a zone, 0 without bound.
+    """
+
+    def __init__(
+        self,
+        heap: Heap,
+        rng: Random,
+        *,
+        latency: float,
+        far: float = 0.0,
+        loss: float = 0.0,
+        slots: int = 4,
+        zone_rate: float = 0.0,
+    ) -> None:
+        self._heap = heap
+        self._rng = rng
+        self._latency = latency
+        self._far = far or latency
+        self._loss = loss
+        self._slots = slots
+        self._zone_rate = zone_rate
+        self.uplinks: dict[int, Queue] = {}
+
+    def latency(self, one: Host, other: Host) -> float:
+        """Seconds that a message takes, a lost packet's retransmission included."""
+        time = self._latency if one.zone == other.zone else self._far
+        while self._loss and self._rng.random() < self._loss:
+            time += RETRANSMIT
+        return time
+
+    def send(self, transfer: Transfer) -> None:
+        """Queue an answer at its source."""
+        transfer.source.waiting.append(transfer)
+        self._admit(transfer.source)
+
+    def cancel(self, transfer: Transfer) -> None:
+        """Drop an answer: what was not sent yet is not sent."""
+        transfer.cancelled = True
+        host = transfer.source
+        for entry in host.active:
+            if entry[1] is transfer:
+                self._settle(host)
+                host.active.remove(entry)
+                self._admit(host)
+                if host.freed is not None:
+                    host.freed()
+                return
+
+    def _settle(self, host: Host) -> None:
+        now = self._heap.now
+        if host.active:
+            host.work += (now - host.since) * host.up / len(host.active)
+        host.since = now
+
+    def _admit(self, host: Host) -> None:
+        self._settle(host)
+        while host.waiting and len(host.active) < self._slots:
+            transfer = host.waiting.popleft()
+            if not transfer.cancelled:
+                host.active.append((host.work + transfer.size, transfer))
+        host.turn += 1
+        if host.active:
+            first = min(host.active, key=_end)
+            wait = max(0.0, first[0] - host.work) * len(host.active) / host.up
+            self._heap.at(self._heap.now + wait, self._sent, host, host.turn, first)
+
+    def _sent(self, host: Host, turn: int, entry: tuple[float, Transfer]) -> None:
+        if turn != host.turn:
+            return
+        transfer = entry[1]
+        self._settle(host)
+        host.work = max(host.work, entry[0])
+        host.active.remove(entry)
+        host.sent += transfer.size
+        target = transfer.target
+        ready = self._heap.now
+        if self._zone_rate and host.zone != target.zone:
+            uplink = self.uplinks.get(host.zone)
+            if uplink is None:
+                uplink = self.uplinks[host.zone] = Queue(self._zone_rate)
+            ready = uplink.passes(transfer.size, ready)
+        ready = target.down.passes(transfer.size, ready + self.latency(host, target))
+        self._heap.at(ready, _arrived, transfer)
+        self._admit(host)
+        if host.freed is not None:
+            host.freed()
+
+
+def _end(entry: tuple[float, Transfer]) -> float:
+    return entry[0]
+
+
+def _arrived(transfer: Transfer) -> None:
+    if not transfer.cancelled:
+        transfer.done()

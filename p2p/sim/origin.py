@@ -1,0 +1,59 @@
+"""The origin: how fast it gives, when it is down, and how many bytes were taken from it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2p.sim.network import Queue
+
+if TYPE_CHECKING:
+    from p2p.core.swarm import actions as act
+    from p2p.sim.node import Node
+    from p2p.sim.world import World
+
+
+class Origin:
+    """One upstream registry with a line of ``rate`` bytes a second, ``latency`` seconds away."""
+
+    def __init__(self, world: World, rate: float, latency: float) -> None:
+        self._world = world
+        self._line = Queue(rate)
+        self.latency = latency
+        self.down = False
+        self.streams = 0
+
+    @property
+    def copies(self) -> float:
+        """Bytes taken, in blobs."""
+        return self._line.carried / self._world.content.size
+
+    def stream(self, node: Node, first: int, epoch: int, token: object) -> None:
+        """Send the blob in order, from chunk ``first``."""
+        self.streams += 1
+        self._next(node, first, epoch, token)
+
+    def range(self, node: Node, action: act.Request) -> None:
+        """Send some chunks."""
+        heap = self._world.heap
+        if self.down:
+            heap.at(heap.now + 2 * self.latency, node.range_failed, action)
+            return
+        size = self._world.content.layout.length(action.first, action.count)
+        ready = self._line.passes(size, heap.now + self.latency) + self.latency
+        heap.at(node.host.down.passes(size, ready), node.range_came, action, heap.now)
+
+    def _next(self, node: Node, index: int, epoch: int, token: object) -> None:
+        if not node.streams(token):
+            return
+        heap, content = self._world.heap, self._world.content
+        if self.down:
+            node.origin_lost(token)
+            return
+        size = content.layout.length(index)
+        sent = self._line.passes(size, heap.now)
+        arrived = node.host.down.passes(size, sent + self.latency)
+        verified = arrived + size / self._world.scenario.verify_rate
+        heap.at(verified, node.appended, index, token, epoch)
+        if index + 1 < content.count:
+            # The next chunk is on its way while this one is hashed, and no faster than the receiver takes it.
+            heap.at(max(sent, arrived - self.latency), self._next, node, index + 1, epoch, token)

@@ -1,0 +1,60 @@
+"""What is simulated: a few numbers, and a seed that makes the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from p2p.core.swarm.chunks import GIB, MIB
+from p2p.core.swarm.settings import SwarmSettings
+
+GIGABIT = 125e6
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Rates in bytes a second, times in seconds, shares from 0 to 1.
+
+    ``nodes`` honest nodes that all want the blob, ``arrival`` seconds apart at most; ``seeders`` of them have
+    it already. ``hostile`` peers for each honest node, of all kinds in turn. ``tracker_down``: from when to
+    when, also more than once; ``origin_down`` alike. ``known``: peers each node knows without the tracker.
+    ``churn``: share of nodes that die at some time within ``churn_span``; half of them are replaced.
+    ``rules``: ``remora``, or a baseline (``p2p.sim.baselines``).
+    """
+
+    name: str
+    nodes: int
+    seed: int = 1
+    size: int = GIB
+    up: float = GIGABIT
+    down: float = GIGABIT
+    slots: int = 4
+    latency: float = 0.0005
+    far: float = 0.0
+    zones: int = 1
+    zone_rate: float = 0.0
+    loss: float = 0.0
+    verify_rate: float = 1.5e9
+    origin_rate: float = GIGABIT
+    origin_latency: float = 0.01
+    arrival: float = 0.01
+    seeders: int = 0
+    streaming: bool = False
+    tracker: bool = True
+    known: int = 0
+    tracker_down: tuple[tuple[float, float], ...] = ()
+    origin_down: tuple[tuple[float, float], ...] = ()
+    hostile: float = 0.0
+    churn: float = 0.0
+    churn_span: float = 5.0
+    rules: str = "remora"
+    neighbours: int = 30
+    limit: float = 600.0
+    swarm: SwarmSettings = field(default_factory=SwarmSettings)
+
+    def but(self, **changes: object) -> Scenario:
+        """Give the same with some things otherwise."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+SMALL = 64 * MIB
+"""A blob of 64 chunks of a MiB, where the number of chunks does not matter."""

@@ -1,0 +1,129 @@
+"""What a node tells those who subscribed, and when: as ``p2p.transfer.link`` and ``holdings`` do.
+
+A message is composed at the moment of sending from what is held then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from p2p.core.swarm import events as ev
+from p2p.core.swarm.bitfield import iter_bits
+from p2p.core.swarm.offer import Offer
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.core.swarm.rng import Rng
+    from p2p.sim.node import Node
+
+
+@dataclass(slots=True)
+class Watch:
+    """How far one subscriber was told."""
+
+    node: Node
+    told: str = ""
+    have: int = 0
+    states: Midstates | None = None
+
+
+class Teller:
+    """One node's subscribers."""
+
+    def __init__(self, node: Node, rng: Rng) -> None:
+        self.watches: dict[str, Watch] = {}
+        self.offer = Offer(rng)
+        self._node = node
+        self._invite_at: float | None = None
+        self._settled = False
+
+    def joined(self, by: Node) -> None:
+        """Tell a new subscriber what there is."""
+        watch = self.watches[by.name] = Watch(by)
+        self.offer.joined(by.name, self._node.bits)
+        self._tell([watch])
+
+    def left(self, by: Node) -> None:
+        """Tell it no more."""
+        self.watches.pop(by.name, None)
+        self.offer.left(by.name)
+
+    def invite(self) -> None:
+        """Tell the next subscriber what is new, while there is time to serve it."""
+        node = self._node
+        if not node.alive or not self.watches:
+            return
+        heap, busy = node.world.heap, node.host.askers()
+        while (name := self.offer.invite(node.bits, busy, heap.now)) is not None:
+            self._tell([self.watches[cast("str", name)]])
+        if node.done and not self._settled and self.offer.settled(node.bits):
+            self._settled = True
+            self._tell(list(self.watches.values()))
+        due = self.offer.next_at(node.bits, busy)
+        if due is not None and (self._invite_at is None or due < self._invite_at):
+            self._invite_at = due
+            heap.at(due, self._invite_due, due)
+
+    def _invite_due(self, due: float) -> None:
+        if self._invite_at == due:
+            self._invite_at = None
+            self.invite()
+
+    def flush(self) -> None:
+        """Tell everybody at once: what is held began, or is less than it was."""
+        if self._node.alive:
+            self.offer.lost(self._node.bits)
+            self._tell(list(self.watches.values()))
+
+    def _tell(self, watches: list[Watch]) -> None:
+        """Send each subscriber what it does not know yet: the state, then the list."""
+        node = self._node
+        heap, network = node.world.heap, node.world.network
+        prepared = node.swarm.have is not None and not node.swarm.over
+        whole = (1 << node.world.content.count) - 1
+        shared: dict[object, list[ev.Event]] = {}
+        arrivals: dict[float, list[tuple[Node, list[ev.Event]]]] = {}
+        for watch in watches:
+            told = self.offer.told(watch.node.name)
+            kind = "growing" if prepared or node.done else "absent"
+            if node.done and told == whole:
+                kind = "complete"
+            key = (watch.told, watch.have, id(watch.states), told)
+            news = shared.get(key)
+            if news is None:
+                news = shared[key] = self._news(watch, kind, told)
+            watch.told, watch.have = kind, told
+            watch.states = node.midstates if kind != "absent" else None
+            if news:
+                when = heap.now + network.latency(node.host, watch.node.host)
+                arrivals.setdefault(when, []).append((watch.node, news))
+        for when, group in arrivals.items():
+            heap.at(when, _told, group)
+
+    def _news(self, watch: Watch, kind: str, have: int) -> list[ev.Event]:
+        node = self._node
+        content = node.world.content
+        news: list[ev.Event] = []
+        if kind == "absent":
+            return [ev.PeerAbsent(node.name)] if watch.told != "absent" else []
+        if watch.told != kind or watch.have & ~have:
+            done = kind == "complete"
+            field = b"" if done else have.to_bytes((content.count + 7) // 8, "little")
+            news.append(ev.PeerState(node.name, content.size, done, field))
+        elif new := have & ~watch.have:
+            news.append(ev.PeerHave(node.name, tuple(iter_bits(new))))
+        before, states = watch.states, node.midstates
+        if before is None or before.states != states.states:
+            start = 0
+            if before is not None and states.states.startswith(before.states):
+                start = before.length
+            tail = states.states[start * states.width :]
+            news.append(ev.PeerMidstates(node.name, start, tail, node.world.list_id(states)))
+        return news
+
+
+def _told(group: list[tuple[Node, list[ev.Event]]]) -> None:
+    for node, news in group:
+        for event in news:
+            node.post(event)

@@ -1,0 +1,270 @@
+"""One run: builds what a scenario says, lets it happen, watches the invariants and gives the figures."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2p.core.wire.common import Provider
+from p2p.sim.baselines import RULES
+from p2p.sim.content import Content
+from p2p.sim.control import Control, TrackerServer
+from p2p.sim.heap import Heap
+from p2p.sim.hostile import LIARS, Liar
+from p2p.sim.invariants import Invariants
+from p2p.sim.network import Host, Network, Queue
+from p2p.sim.node import Node
+from p2p.sim.origin import Origin
+
+if TYPE_CHECKING:
+    from p2p.core.swarm import actions as act
+    from p2p.core.swarm.midstates import Midstates
+    from p2p.core.swarm.swarm import Swarm
+    from p2p.sim.node import Peer
+    from p2p.sim.scenario import Scenario
+
+DIAL_TRIPS = 4
+"""Times the latency until a new link can be used: TCP, the WebSocket's upgrade, both hellos."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Figures of one run. ``units``: makespan in chunk times; ``ratio``: against M + floor(log2 N)."""
+
+    scenario: Scenario
+    digest: str
+    events: int
+    makespan: float
+    units: float
+    ratio: float
+    times: tuple[float, ...]
+    completed: int
+    failed: int
+    copies: float
+    streams: int
+    hedges: int
+    again: int
+    bad: int
+    accused_honest: int
+    banned_honest: int
+    cross_zone: float
+    wall: float
+
+    @property
+    def median(self) -> float:
+        """Seconds until half of the nodes were complete."""
+        return self.times[len(self.times) // 2] if self.times else 0.0
+
+
+class World:
+    """Everything in one simulation."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.heap = Heap()
+        self.rng = random.Random(scenario.seed)
+        self.content = Content(scenario.size)
+        self.network = Network(
+            self.heap,
+            self.random(1 << 40),
+            latency=scenario.latency,
+            far=scenario.far,
+            loss=scenario.loss,
+            slots=scenario.slots,
+            zone_rate=scenario.zone_rate,
+        )
+        self.origin = Origin(self, scenario.origin_rate, scenario.origin_latency)
+        self.tracker = TrackerServer(self, scenario.latency)
+        self.invariants = Invariants(self)
+        self.rules = RULES[scenario.rules]
+        self.peers: dict[str, Peer] = {}
+        self.nodes: list[Node] = []
+        self._controls: dict[str, Control] = {}
+        self._lists: dict[bytes, bytes] = {}
+        self._dead: set[str] = set()
+        self._open = 0
+        self._coming = 0
+
+    # ── for the nodes ──────────────────────────────────────────────────────────────────────────────
+
+    def random(self, number: int) -> random.Random:
+        """Give a random source of one's own, which others' draws do not disturb."""
+        return random.Random(f"{self.scenario.seed}/{number}")
+
+    def control(self, node: Node) -> Control:
+        """Give a node's ways of discovery."""
+        return self._controls[node.name]
+
+    def dial(self, node: Node, name: str) -> float:
+        """Give the seconds until a link is up."""
+        peer = self.peers.get(name)
+        return DIAL_TRIPS * self.network.latency(node.host, peer.host) if peer is not None else 0.0
+
+    def tune(self, swarm: Swarm) -> None:
+        """Put a baseline's rules in place of ours."""
+        self.rules.tune(swarm, self.scenario)
+
+    def list_id(self, states: Midstates) -> bytes:
+        """Give a list's id; every length is hashed once."""
+        known = self._lists.get(states.states)
+        if known is None:
+            known = self._lists[states.states] = states.list_id()
+        return known
+
+    def check(self, node: Node) -> None:
+        """After each event of a swarm."""
+        self.invariants.swarm(node)
+
+    def asked(self, node: Node, peer: Peer | None, action: act.Request) -> None:
+        """A request went out."""
+        self.invariants.asked(node, peer, action)
+
+    def ended(self, node: Node) -> None:
+        """A swarm ended."""
+        self._open -= 1
+        self.invariants.ended(node)
+        control = self._controls[node.name]
+        if node.done:
+            node._announce()
+        control.ended()
+
+    # ── building ───────────────────────────────────────────────────────────────────────────────────
+
+    def _provider(self, number: int) -> Provider:
+        node = hashlib.blake2b(f"{self.scenario.seed} {number}".encode(), digest_size=16).hexdigest()
+        host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        return Provider(node, f"n{number}", host, 5001)
+
+    def _host(self, number: int) -> Host:
+        scenario = self.scenario
+        return Host(scenario.up, Queue(scenario.down), number % scenario.zones)
+
+    def _add_node(self, number: int, known: list[Provider]) -> Node:
+        provider = self._provider(number)
+        node = Node(self, number, provider.node, provider, self._host(number))
+        self.nodes.append(node)
+        self.peers[node.name] = node
+        self._controls[node.name] = Control(self, node, known)
+        return node
+
+    def _build(self) -> None:
+        scenario = self.scenario
+        hostile = round(scenario.nodes * scenario.hostile)
+        total = scenario.nodes + hostile
+        providers = [self._provider(number) for number in range(total)]
+        for number in range(scenario.nodes):
+            known = self._sample(providers, number) if scenario.known else []
+            self._add_node(number, known)
+        for number in range(scenario.nodes, total):
+            provider, kind = providers[number], LIARS[number % len(LIARS)]
+            self.peers[provider.node] = Liar(self, kind, number, provider.node, provider, self._host(number))
+
+    def _sample(self, providers: list[Provider], own: int) -> list[Provider]:
+        count = min(self.scenario.known, len(providers) - 1)
+        found = self.random((1 << 41) + own).sample(providers, min(count + 1, len(providers)))
+        return [one for one in found if one.node != providers[own].node][:count]
+
+    # ── running ────────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> Result:
+        """Let it happen."""
+        began = time.process_time()
+        self.begin()
+        self.heap.run(self.scenario.limit, self._over)
+        return self._result(time.process_time() - began)
+
+    def begin(self) -> None:
+        """Build everything, and enter what is to happen."""
+        scenario, heap = self.scenario, self.heap
+        self._build()
+        self.rules.begin(self)
+        for start, stop in scenario.origin_down:
+            heap.at(start, self._origin, True)
+            heap.at(stop, self._origin, False)
+        if scenario.tracker:
+            self._tracker_up()
+            for start, stop in scenario.tracker_down:
+                heap.at(start, self._tracker_lost)
+                heap.at(stop, self._tracker_up)
+        for node in self.nodes:
+            self._coming += 1
+            heap.at(scenario.arrival * self.rng.random(), self._begin, node)
+        for node in self.rng.sample(self.nodes, round(scenario.churn * len(self.nodes))):
+            heap.at(scenario.churn_span * self.rng.random(), self._dies, node)
+
+    def _over(self) -> bool:
+        return not self._open and not self._coming
+
+    def _begin(self, node: Node) -> None:
+        self._coming -= 1
+        if node.name in self._dead:
+            return
+        self._open += 1
+        if node.number < self.scenario.seeders:
+            node.bits = (1 << self.content.count) - 1
+            node.midstates = self.content.full
+        self._controls[node.name].connect()
+        node.start()
+
+    def _dies(self, node: Node) -> None:
+        self._dead.add(node.name)
+        if node.alive:
+            node.alive = False
+            if not node.done and node.error is None:
+                self._open -= 1
+            self._controls[node.name].leave()
+            node.leave()
+
+    def _origin(self, down: bool) -> None:
+        self.origin.down = down
+
+    def _tracker_up(self) -> None:
+        self.tracker.start()
+        heap = self.heap
+        for control in self._controls.values():
+            heap.at(heap.now + 0.5 * self.rng.random() * bool(heap.now), control.connect)
+
+    def _tracker_lost(self) -> None:
+        self.tracker.stop()
+        for control in self._controls.values():
+            self.heap.at(self.heap.now + self.tracker.latency, control.lost)
+
+    def _result(self, wall: float) -> Result:
+        scenario, content = self.scenario, self.content
+        lasting = [node for node in self.nodes if node.alive]
+        done = [node for node in lasting if node.done]
+        times = tuple(sorted(node.ended for node in done))
+        makespan = times[-1] if times else math.inf
+        unit = content.layout.chunk / scenario.up
+        bound = content.count + int(math.log2(max(1, len(lasting))))
+        inv = self.invariants
+        honest = {node.name for node in self.nodes}
+        return Result(
+            scenario=scenario,
+            digest=self.heap.digest,
+            events=self.heap.events,
+            makespan=makespan,
+            units=makespan / unit,
+            ratio=makespan / unit / bound,
+            times=times,
+            completed=len(done),
+            failed=len(lasting) - len(done),
+            copies=self.origin.copies,
+            streams=self.origin.streams,
+            hedges=sum(node.swarm.hedges for node in self.nodes if node.alive),
+            again=inv.again,
+            bad=inv.bad,
+            accused_honest=sum(name in honest for node in self.nodes for name in node.accused),
+            banned_honest=sum(name in honest for node in self.nodes for name in node.banned),
+            cross_zone=sum(one.carried for one in self.network.uplinks.values()) / content.size,
+            wall=wall,
+        )
+
+
+def run(scenario: Scenario) -> Result:
+    """Simulate a scenario."""
+    return World(scenario).run()

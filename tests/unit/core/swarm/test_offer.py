@@ -1,0 +1,130 @@
+"""Subscribers hear in turn, as fast as they can be served; what comes from the origin one alone at first."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2p.core.swarm.offer import ALONE, BUSY, PACE, WAIT, Offer
+
+
+def offer(*names: str, have: int = 0) -> Offer:
+    made = Offer(random.Random(0))
+    for name in names:
+        made.joined(name, have)
+    return made
+
+
+def test_few_subscribers_hear_at_once() -> None:
+    one = offer("a", "b")
+    assert {one.invite(1, 99, 0.0), one.invite(1, 99, 0.0)} == {"a", "b"}
+    assert one.invite(1, 0, 0.0) is None
+    assert one.next_at(1, 0) is None
+
+
+def test_many_hear_one_after_the_other_while_few_are_served() -> None:
+    one, now, heard = offer(*"abcdef"), 0.0, []
+    for _ in range(6):
+        due = one.next_at(0b11, 0)
+        assert due is not None
+        now = max(now, due)
+        name = one.invite(0b11, 0, now)
+        assert one.invite(0b11, 0, now) is None, "not two at once"
+        heard.append(name)
+        assert one.told(name) == 0b11
+    assert sorted(heard) == list("abcdef")
+    assert one.settled(0b11)
+    assert one.next_at(0b11, 0) is None
+    assert now == 5 * PACE
+
+
+def test_who_is_busy_invites_nobody_for_a_while_but_not_for_ever() -> None:
+    one = offer(*"abcd")
+    assert one.invite(1, 0, 0.0) is not None
+    assert one.invite(1, BUSY, PACE) is None
+    assert one.next_at(1, BUSY) == WAIT
+    assert one.invite(1, BUSY, WAIT) is not None
+
+
+def test_the_order_is_each_nodes_own() -> None:
+    names = [f"n{i}" for i in range(20)]
+    orders = []
+    for seed in range(2):
+        one = Offer(random.Random(seed))
+        for name in names:
+            one.joined(name, 0)
+        orders.append([one.invite(1, 0, float(i)) for i in range(20)])
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(names)
+
+
+def test_each_chunk_of_the_origin_goes_to_one_first() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    told = []
+    for index in range(4):
+        name = one.invite((1 << index + 1) - 1, 0, float(index) / 10)
+        told.append(one.told(name))
+    assert told == [0b1, 0b10, 0b100, 0b1000], "each time another one, and only what is new"
+    assert one.invite(0b1111, 0, 1.0) is None
+    assert one.next_at(0b1111, 0) == ALONE
+    one.joined("late", 0b1111)
+    assert one.told("late") == 0, "what is another's alone is not told to who comes later"
+    assert one.invite(0b1111, 0, ALONE) is not None, "whoever heard of it may lie"
+
+
+def test_what_one_alone_heard_of_is_anothers_when_it_leaves() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    first = one.invite(1, 0, 0.0)
+    one.left(first)
+    second = one.invite(1, 0, PACE)
+    assert second not in (None, first)
+    assert one.told(second) == 1
+    assert len(one) == 3
+
+
+def test_after_the_stream_all_hear_of_all() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    one.invite(1, 0, 0.0)
+    one.seeding = False
+    assert [one.invite(1, 0, float(i)) for i in range(1, 4)].count(None) == 0
+    assert one.settled(1)
+
+
+def test_chunks_that_are_gone_were_never_told() -> None:
+    one = offer("a", "b", have=0b111)
+    assert one.lost(0b101)
+    assert not one.lost(0b101)
+    assert one.told("a") == 0b101
+
+
+@given(st.lists(st.sampled_from(["join", "leave", "chunk", "seed", "wait"]), max_size=60), st.integers(0, 9))
+def test_in_the_end_everybody_has_heard_of_everything(steps: list[str], seed: int) -> None:
+    rng = random.Random(seed)
+    one, have, now, names, count = Offer(rng), 0, 0.0, list[str](), 0
+    for step in steps:
+        if step == "join":
+            count += 1
+            names.append(f"n{count}")
+            one.joined(names[-1], have)
+        elif step == "leave" and names:
+            one.left(names.pop(rng.randrange(len(names))))
+        elif step == "chunk":
+            have |= 1 << rng.randrange(40)
+        elif step == "seed":
+            one.seeding = not one.seeding
+        else:
+            now += rng.random()
+        one.invite(have, rng.randrange(4), now)
+        assert all(one.told(name) & ~have == 0 for name in names)
+    for _ in range(10_000):
+        due = one.next_at(have, BUSY)
+        if due is None:
+            break
+        now = max(now, due)
+        one.invite(have, BUSY, now)
+    assert one.settled(have)

@@ -1,0 +1,32 @@
+"""Who is told what, and when."""
+
+from __future__ import annotations
+
+from p2p.sim.scenario import SMALL, Scenario
+from p2p.sim.world import World
+
+
+def world(nodes: int = 12, until: float = 0.4, **changes: object) -> World:
+    made = World(Scenario("node", nodes, size=SMALL).but(**changes))
+    made.begin()
+    made.heap.run(until, lambda: False)
+    return made
+
+
+def test_each_chunk_of_the_stream_goes_to_one_subscriber_first() -> None:
+    made = world()
+    holder = next(node for node in made.nodes if node.swarm.turn.streaming)
+    told = [holder.teller.offer.told(watch.node.name) for watch in holder.teller.watches.values()]
+    assert len(told) == 11
+    assert sum(bits.bit_count() for bits in told) == holder.bits.bit_count()
+    assert holder.teller.offer.seeding
+
+
+def test_what_a_subscriber_knows_is_what_it_was_told() -> None:
+    made = world()
+    for node in made.nodes:
+        for name, watch in node.teller.watches.items():
+            peer = watch.node.swarm.peers.get(node.name)
+            if peer is not None and peer.have is not None:
+                assert peer.have.bits & ~node.bits == 0
+                assert peer.have.bits & ~node.teller.offer.told(name) == 0

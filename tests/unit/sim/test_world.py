@@ -1,0 +1,51 @@
+"""Whole runs at small size: they replay, they end, and their figures are right."""
+
+from __future__ import annotations
+
+import pytest
+
+from p2p.sim.scenario import SMALL, Scenario
+from p2p.sim.world import run
+
+FLASH = Scenario("flash", 30, size=SMALL)
+
+
+def test_a_seed_replays_exactly_and_another_one_does_not() -> None:
+    one, again, other = run(FLASH), run(FLASH), run(FLASH.but(seed=2))
+    assert (one.digest, one.makespan, one.events) == (again.digest, again.makespan, again.events)
+    assert one.digest != other.digest
+
+
+def test_a_flash_crowd_takes_one_copy_from_the_origin() -> None:
+    result = run(FLASH)
+    assert (result.completed, result.failed, result.bad) == (30, 0, 0)
+    assert result.copies == pytest.approx(1.0)
+    assert result.streams == 1
+    assert result.makespan >= SMALL / FLASH.down, "nobody is faster than its link"
+    assert result.median <= result.makespan == result.times[-1]
+
+
+def test_who_has_it_needs_no_origin() -> None:
+    result = run(FLASH.but(seeders=1, origin_down=((0.0, 1e9),)))
+    assert result.completed == 30
+    assert result.copies == 0
+
+
+@pytest.mark.slow
+def test_nodes_die_and_the_others_complete() -> None:
+    result = run(FLASH.but(churn=0.3, churn_span=1.0))
+    assert result.completed == 21
+    assert result.failed == 0
+
+
+@pytest.mark.slow
+def test_the_tracker_dies_in_the_middle() -> None:
+    result = run(FLASH.but(known=8, tracker_down=((0.3, 1e9),)))
+    assert result.completed == 30
+
+
+@pytest.mark.slow
+def test_without_a_tracker_the_origin_gives_few_copies() -> None:
+    result = run(FLASH.but(tracker=False, known=8))
+    assert result.completed == 30
+    assert result.copies < 10
