@@ -129,10 +129,11 @@ class Members:
         if peer is None or peer.have is None:
             return
         peer.heard = now
-        added = 0
+        added, count = 0, peer.have.count
         for index in event.chunks:
-            if not 0 <= index < peer.have.count:
-                self.accuse(peer, f"claims chunk {index} of {peer.have.count}", -1, now)
+            if not 0 <= index < count:
+                self.rarity.add(added)  # for it is taken whole from the counts
+                self.accuse(peer, f"claims chunk {index} of {count}", -1, now)
                 return
             if peer.have.add(index):
                 added |= 1 << index

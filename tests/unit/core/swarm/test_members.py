@@ -264,3 +264,12 @@ def test_where_a_tracker_plans_hints_are_not_followed() -> None:
     assert linked(rig) == []
     rig.plan("a", exclusive=False)
     assert linked(rig) == ["static:10.0.0.1:5001"], "it is gone"
+
+
+def test_one_that_claims_too_much_is_gone_from_the_counts() -> None:
+    rig = Rig(COUNT)
+    rig.follower("a", TRUE, Bitfield(COUNT, [0]))
+    rig.follower("b", TRUE, Bitfield(COUNT, [0, 1]))
+    rig(ev.PeerHave("b", (2, COUNT)))
+    assert "b" not in rig.swarm.peers
+    assert rig.swarm.members.rarity.planes == [0b1]
