@@ -92,7 +92,7 @@ def network(short: bool) -> dict[str, Any]:
     rng = random.Random(7)
     with processes(count) as workers:
         begun = time.perf_counter()
-        wait_for_tables(workers, min(count // 4, 20))
+        wait_for_tables(workers, 10)
         joined = time.perf_counter() - begun
         everyone = list(range(count))
         dead = set(rng.sample(everyone[1:], count // 4))
@@ -156,7 +156,7 @@ def network(short: bool) -> dict[str, Any]:
     return figures
 
 
-def wait_for_tables(workers: list[Process], least: int, seconds: float = 60.0) -> None:
+def wait_for_tables(workers: list[Process], least: int, seconds: float = 150.0) -> None:
     """Wait until every node knows so many others."""
     until = time.perf_counter() + seconds
     while min(size for one in everywhere(workers, "tables") for size in one.values()) < least:

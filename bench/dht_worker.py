@@ -18,7 +18,8 @@ from p2p.core.oci.digest import Digest
 from p2p.core.swarm.events import LeaseLost, Planned
 from tests.support.dht_nodes import DhtNode, complete, make
 
-LONGEST = 20.0
+LONGEST = 60.0
+PUT = 60.0
 
 
 def digest_of(blob: str) -> Digest:
@@ -51,7 +52,7 @@ class Worker:
         def stored() -> int:
             return sum(min(self.nodes[n].discovery.statistics().stored, count) for n, count in want.items())
 
-        with trio.move_on_after(LONGEST):
+        with trio.move_on_after(PUT):
             while stored() < sum(want.values()):  # noqa: ASYNC110 - nothing tells of it
                 await trio.sleep(0.02)
         return stored()

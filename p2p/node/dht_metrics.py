@@ -37,7 +37,7 @@ def dht_metrics(now: DhtStatistics) -> Iterator[Metric]:
     )
     yield counter(
         "dht_puts",
-        "Records of this node, by whether another node took them.",
+        "Records of this node, by whether enough other nodes took them.",
         {("stored",): now.stored, ("failed",): now.unstored},
         "outcome",
     )

@@ -69,6 +69,7 @@ class Network:
         self.found: dict[tuple[int, int], list[tuple[float, Record]]] = {}
         self.sent = 0
         self.aliases: dict[int, Endpoint] = {}
+        self.slow: dict[int, float] = {}
         self.bytes_out: dict[Endpoint, int] = {}
         self._order = count()
         self._heap: list = []
@@ -150,6 +151,6 @@ class Network:
         target = self._by_endpoint.get(action.endpoint)
         if target is None or self.rng.random() < self.loss:
             return
-        at = self.now + self.rng.random() * self.delay
+        at = self.now + self.rng.random() * self.delay + self.slow.get(number, 0.0)
         came = Received(self.aliases.get(number, endpoint_of(number)), decode(data), len(data), EPOCH + at)
         heapq.heappush(self._heap, (at, next(self._order), target, came))

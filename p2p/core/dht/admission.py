@@ -92,7 +92,7 @@ class Admission:
             self._suspects.setdefault(crowded.id, now)
 
     def answered(self, node: bytes, endpoint: Endpoint, now: float) -> bool:
-        """Somebody answered a request; False where it is not (or not there) in the table."""
+        """Somebody answered, or asked and proved its address; False where it is not (there) in the table."""
         self.heard_at = now
         member = self._table.get(node)
         if member is None or member.endpoint != endpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,8 @@ TRIES: Final = 2
 LAG: Final = 0.100
 """Seconds that a deadline may be noticed late before that counts as this node's own fault."""
 CAPACITY: Final = 2048
+REMEMBERED: Final = 1024
+"""Requests that were given up and may be answered yet."""
 PROOFS: Final = 2
 """Challenges that are answered for one request: a token may have run out in between, once."""
 
@@ -53,6 +56,7 @@ class Calls:
         self._capacity = capacity
         self._calls: dict[bytes, Call] = {}
         self._due: list[tuple[float, bytes]] = []
+        self._given_up: OrderedDict[bytes, Endpoint] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -72,6 +76,10 @@ class Calls:
         call = self._calls.get(request)
         return call if call is not None and call.endpoint == endpoint else None
 
+    def was_asked(self, request: bytes, endpoint: Endpoint) -> bool:
+        """Whether this answers a request that was given up: late, and a sign of life all the same."""
+        return self._given_up.pop(request, None) == endpoint
+
     def end(self, call: Call) -> None:
         """It was answered, or nobody waits for it."""
         self._calls.pop(call.message.request, None)
@@ -79,7 +87,7 @@ class Calls:
     def end_lookup(self, lookup: int) -> None:
         """Drop all requests of a lookup."""
         for request in [request for request, call in self._calls.items() if call.lookup == lookup]:
-            del self._calls[request]
+            self._give_up(self._calls[request])
 
     def prove(self, call: Call, token: bytes, now: float) -> bool:
         """Put a new token into a request that is sent once more; False where that was done too often."""
@@ -110,9 +118,15 @@ class Calls:
                 heapq.heappush(self._due, (call.due, request))
                 out.append((call, Outcome.RESENT))
             else:
-                del self._calls[request]
+                self._give_up(call)
                 out.append((call, Outcome.GIVEN_UP))
         return out
+
+    def _give_up(self, call: Call) -> None:
+        del self._calls[call.message.request]
+        self._given_up[call.message.request] = call.endpoint
+        while len(self._given_up) > REMEMBERED:
+            self._given_up.popitem(last=False)
 
     def next_deadline(self) -> float | None:
         """When ``overdue`` may have something to give."""

@@ -78,7 +78,7 @@ class Discovered:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A lookup is over: ``count`` records found, or for ``Provide`` nodes that took the record.
+    """A lookup is over: ``count`` records found, or for ``Provide`` other nodes that took it.
 
     ``seconds`` from its start, ``queries`` nodes asked.
     """

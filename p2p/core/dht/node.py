@@ -107,7 +107,7 @@ class Dht:
         self._tokens: OrderedDict[Endpoint, bytes] = OrderedDict()
         self._join_at = float("inf")
         self._join_pause = JOIN
-        self._joined = 0
+        self._joined = self._rounds = 0
         self._look_at = now + LOOK
         self._internal = 0
         self._out: list[ev.Action] = []
@@ -158,7 +158,8 @@ class Dht:
         answer: Answer | None
         if self._server.is_proven(request, endpoint, now):
             answer = self._server.answer(request, endpoint, now, event.wall)
-            self.admission.consider(endpoint, request.sender, now)
+            if not self.admission.answered(request.sender, endpoint, now):
+                self.admission.consider(endpoint, request.sender, now)
         else:
             self.counts.challenged += 1
             answer = self._server.challenge(request, endpoint, now)
@@ -173,7 +174,10 @@ class Dht:
         message = event.message
         call = self._calls.find(message.request, event.endpoint)
         if call is None or message.sender == self.id:
-            self.counts.unexpected += 1
+            if self._calls.was_asked(message.request, event.endpoint):
+                self.admission.answered(message.sender, event.endpoint, now)
+            else:
+                self.counts.unexpected += 1
             return
         if isinstance(message, Prove):
             self._prove(call, message, now)
@@ -226,7 +230,7 @@ class Dht:
             self.admission.heard_at = now
             contact = Contact(message.sender, call.endpoint)
             if not len(self.table):
-                self._join_at, self._join_pause, self._joined = now, JOIN, 0
+                self._join_at, self._join_pause, self._joined, self._rounds = now, JOIN, 0, 0
             self.admission.admit(Member(message.public, contact, message.port, now), now)
             self.counts.admitted += 1
             self._out.append(ev.Admitted(contact, message.node, message.port))
@@ -286,14 +290,17 @@ class Dht:
                 self._refresh(bucket, now)
 
     def _join(self, now: float) -> None:
-        """Look around, near and far, and again while that brings somebody new or few are known."""
+        """Look around near the own id, once all over the ring, and on while few are known or more come."""
         known, before = len(self.table), self._joined
         settled = known >= self._k and known == before
         self._join_pause = min(2 * self._join_pause, JOIN_LONGEST)
         self._join_at = float("inf") if settled else now + self._join_pause
         self._joined = known
-        if not settled:
-            self._look_for(self.id)
+        if settled:
+            return
+        self._look_for(self.id)
+        self._rounds += 1
+        if self._rounds == 2 or known < self._k:
             for bucket in self.table.buckets:
                 if len(bucket) < self._k:
                     self._refresh(bucket, now)
@@ -354,7 +361,7 @@ class Dht:
         own = distance(self.id, record.key)
         if len(near) < self._k or own < distance(near[-1].id, record.key):
             near = near[: self._k - 1]
-            search.stored += self._server.keep(record, b"", now, search.event.wall)
+            self._server.keep(record, b"", now, search.event.wall)
         for one in near:
             put = Put(self._name(), self.id, self._token(one.endpoint), record)
             if self._send(put, one.endpoint, one.id, search.event.lookup, now):

@@ -23,7 +23,7 @@ class ReplayWindow:
         self._capacity = capacity
         self._seconds: OrderedDict[int, set[bytes]] = OrderedDict()
         self._count = 0
-        self._floor = float("-inf")
+        self._floor = self._expired = float("-inf")
 
     def __len__(self) -> int:
         return self._count
@@ -50,6 +50,9 @@ class ReplayWindow:
         return True
 
     def _expire(self, wall: float) -> None:
+        if wall < self._expired + 1:
+            return
+        self._expired = wall
         gone = [second for second in self._seconds if second + 1 < wall - self._window]
         for second in gone:
             self._count -= len(self._seconds.pop(second))

@@ -12,7 +12,6 @@ Over ``kademlia`` 2.2.3:
 
 from __future__ import annotations
 
-import heapq
 from typing import TYPE_CHECKING, Final
 
 from kademlia.node import Node  # type: ignore[import-untyped]  # ships no types
@@ -158,7 +157,11 @@ class Table(RoutingTable):  # type: ignore[misc]
         Those that failed lately come last. The id itself may be among them.
         """
         without = exclude.id if exclude is not None else b""
-        known = (one for one in self if one.id != without)
-        return heapq.nsmallest(
-            k or self.ksize, known, key=lambda one: (one.failures > 0, one.long_id ^ node.long_id)
+        number, count = node.long_id, k or self.ksize
+        known = [one for bucket in self.buckets for one in bucket.nodes.values() if one.id != without]
+        # Sorting a list of this length beats a heap: half of all time went there.
+        known.sort(key=lambda one: one.long_id ^ number)
+        near = [one for one in known if not one.failures][:count]
+        return (
+            near if len(near) == count else near + [one for one in known if one.failures][: count - len(near)]
         )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from p2p.core.dht.lookup import Lookup
     from p2p.core.dht.messages import Held
 
-AT_ONCE: Final = 64
+AT_ONCE: Final = 16
+"""Lookups that run, each with three requests under way: a socket holds the answers of no more."""
 WAITING: Final = 4096
 BUDGET: Final = 1.0
 """Seconds of one lookup, from its start."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from p2p.core.dht.contact import Endpoint
 
 FIRST: Final = 0.5
-LONGEST: Final = 30.0
+LONGEST: Final = 10.0
 MOST: Final = 64
 """Addresses taken of one name."""
 RESOLVE: Final = 5.0

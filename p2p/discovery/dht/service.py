@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 ENOUGH: Final = 8
 """Providers at which a lookup stops. They know more, and the swarm links to 30 at most."""
+ENOUGH_KEEPERS: Final = K // 2
+"""Nodes that must have taken a record, or else it is put again soon."""
 AGAIN: Final = 2.0
 """Seconds until what was not found is looked for again; twice as many each time, up to ``LONGEST``."""
 LONGEST: Final = 30.0
@@ -291,9 +293,10 @@ class DhtDiscovery:
     def _ended(self, end: ev.Ended, now: float) -> None:
         digest = self._providing.pop(end.lookup, None)
         if digest is not None:
-            self._stored += end.count > 0
-            self._unstored += end.count == 0
-            self._renewals.done(digest, stored=end.count > 0, now=now)
+            stored = end.count >= min(ENOUGH_KEEPERS, len(self._core.table))
+            self._stored += stored
+            self._unstored += not stored
+            self._renewals.done(digest, stored=stored, now=now)
             self._wake.set()
             return
         want = self._wants.get(self._seeking.pop(end.lookup, ""))

@@ -30,9 +30,9 @@ class DhtStatistics(Struct, frozen=True, kw_only=True):
     lookup_classes: tuple[int, ...]
     """How many took up to each of ``BOUNDS``, and longer."""
     stored: int
-    """Records of this node that some other node took."""
+    """Records of this node that enough other nodes took."""
     unstored: int
-    """Those that none took: they are put again soon."""
+    """Those that too few took: they are put again soon."""
     received: int
     sent: int
     unsent: int

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from p2p.core.dht.calls import LAG, PROOFS, RESEND, Call, Calls, Outcome, with_token
+from p2p.core.dht.calls import LAG, PROOFS, REMEMBERED, RESEND, Call, Calls, Outcome, with_token
 from p2p.core.dht.contact import Endpoint
 from p2p.core.dht.messages import NO_TOKEN, Find, Ping, Put, Request
 from tests.support.dht_rig import record_of
@@ -75,3 +75,19 @@ def test_the_same_request_under_another_token() -> None:
         other = with_token(request, TOKEN)
         assert other.token == TOKEN
         assert with_token(other, NO_TOKEN) == request
+
+
+def test_a_late_answer_is_known_for_one_once() -> None:
+    calls, one, other = Calls(), call(1), call(2, lookup=7)
+    calls.begin(one)
+    calls.begin(other)
+    calls.overdue(RESEND)
+    calls.overdue(2 * RESEND)
+    assert not calls.was_asked(one.message.request, THERE)
+    calls.end_lookup(7)
+    assert calls.was_asked(other.message.request, HERE)
+    assert not calls.was_asked(other.message.request, HERE)
+    for number in range(3 * REMEMBERED):
+        calls.begin(call(number, lookup=3))
+        calls.end_lookup(3)
+    assert len(calls._given_up) == REMEMBERED

@@ -30,7 +30,7 @@ def test_what_one_provides_another_finds() -> None:
     network.join()
     assert min(len(node.table) for node in network.nodes) >= 8
     stored = network.provide(7, key_of("blob"))
-    assert stored.count == 8
+    assert stored.count >= 7, "or it is one of the eight itself"
     found = network.seek(33, key_of("blob"), enough=1)
     assert found.count == 1
     assert found.seconds < 0.3
@@ -42,7 +42,8 @@ def test_two_nodes_are_enough_and_one_is_none() -> None:
     network = Network(2)
     network.join(1.0)
     assert [len(node.table) for node in network.nodes] == [1, 1]
-    assert network.provide(0, KEY).count == 2, "kept by both, being all there are"
+    assert network.provide(0, KEY).count == 1
+    assert [len(node.records) for node in network.nodes] == [1, 1], "kept by both, being all there are"
     assert network.seek(1, KEY).count == 1
     alone = Network(1)
     assert alone.seek(0, KEY) == Ended(1, 0, 0.0, 0)
@@ -112,6 +113,20 @@ def test_a_burst_loses_no_contact() -> None:
     assert sum((5, 100 + n) in network.done for n in range(600)) == 600
     assert len(network.nodes[5].table) >= before
     assert network.nodes[5].admission.evicted == 0
+
+
+def test_whoever_answers_late_or_asks_is_alive() -> None:
+    """A contact that takes 700 ms for everything (a busy host) answers no request in time, and stays."""
+    network = Network(12)
+    network.join(20.0)
+    before = len(network.nodes[5].table)
+    network.slow[3] = 0.7
+    for n in range(40):
+        network.seek(5, key_of(f"{n}"), lookup=n + 1)
+        network.run(network.now + 2)
+    known = network.nodes[5].table.get(network.nodes[3].id)
+    assert known is not None
+    assert len(network.nodes[5].table) == before
 
 
 def test_a_node_cut_off_from_all_keeps_its_table() -> None:
@@ -225,7 +240,8 @@ def test_abandoned_lookups_go_on_for_nobody() -> None:
 def test_a_provider_out_of_reach_of_all_keeps_its_record_itself() -> None:
     (node,) = Network(1).nodes
     actions = node.handle(Provide(1, record_of(0, KEY), EPOCH), 0.0)
-    assert actions == [Ended(1, 1, 0.0, 0)]
+    assert actions == [Ended(1, 0, 0.0, 0)]
+    assert len(node.records) == 1
     assert node.handle(Tick(), node.next_deadline()) == []
 
 
