@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from statistics import median, quantiles
 from typing import Any
 
+from p2p.core.dht.contact import K
+
 PROCESSES = 4
 TARGETS = {"median": 0.3, "p99": 2.0}
 
@@ -92,7 +94,7 @@ def network(short: bool) -> dict[str, Any]:
     rng = random.Random(7)
     with processes(count) as workers:
         begun = time.perf_counter()
-        wait_for_tables(workers, 10)
+        wait_for_tables(workers, K)
         joined = time.perf_counter() - begun
         everyone = list(range(count))
         dead = set(rng.sample(everyone[1:], count // 4))
@@ -119,7 +121,8 @@ def network(short: bool) -> dict[str, Any]:
         seeker = rng.choice(seekers)
         worker = workers[seeker % PROCESSES]
         mine_before = worker.ask("tables")[str(seeker)]
-        names = [f"burst {n}" if n % 2 else f"blob {n % blobs}" for n in range(burst)]
+        names = [*providers, *(f"nowhere {n}" for n in range(burst - blobs))]
+        rng.shuffle(names)
         spike = worker.ask("burst", seeker, names)
         mine_after = worker.ask("tables")[str(seeker)]
         after = [one.ask("tables") for one in workers]

@@ -22,8 +22,9 @@ from p2p.core.dht.events import (
     Transmit,
 )
 from p2p.core.dht.messages import Record, decode, encode
-from p2p.core.dht.node import Dht, Own
+from p2p.core.dht.node import Dht
 from p2p.core.dht.records import LIFE, make
+from p2p.core.dht.server import Own
 
 EPOCH = 1_700_000_000.0
 """Unix time at the network's time 0."""

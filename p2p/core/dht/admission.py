@@ -110,14 +110,18 @@ class Admission:
             self._suspects.pop(node, None)
             return
         member.failures += 1
-        silent = member.seen + SILENCE <= now
-        if member.failures >= FAILURES and silent and self.heard_at + HEARD > now:
-            self._table.remove_contact(member)
-            self._suspects.pop(node, None)
-            self.evicted += 1
-        else:
-            wait = RECHECK * 2 ** min(member.failures - 1, 6)
-            self._suspects[node] = min(self._suspects.get(node, float("inf")), now + wait)
+        wait = RECHECK * 2 ** min(member.failures - 1, 6)
+        if member.failures >= FAILURES and member.seen + SILENCE <= now:
+            if self.heard_at + HEARD > now:
+                self._table.remove_contact(member)
+                self._suspects.pop(node, None)
+                self.evicted += 1
+                return
+            # Is it gone, or are we cut off? Whoever was heard last can tell, before this one is asked again.
+            witness = max(self._table, key=lambda one: one.seen)
+            self._suspects.setdefault(witness.id, now)
+            wait = min(wait, HEARD / 2)
+        self._suspects[node] = min(self._suspects.get(node, float("inf")), now + wait)
 
     def look_after(self, now: float) -> None:
         """Suspect some of those that were not heard for long: the dead are found though nobody needs them."""

@@ -29,11 +29,11 @@ from p2p.core.dht.messages import (
 from p2p.core.dht.records import Records, is_good
 from p2p.core.dht.routing import CAPACITY, Bucket, Member, Table
 from p2p.core.dht.searches import BUDGET, Search, Searches
-from p2p.core.dht.server import Server, pong_bytes
+from p2p.core.dht.server import Own, Server, pong_bytes
 
 if TYPE_CHECKING:
     from p2p.core.dht.messages import Answer, Request
-    from p2p.core.dht.records import Sign, Verify
+    from p2p.core.dht.records import Verify
     from p2p.core.dht.sealing import Entropy
 
 REFRESH: Final = 900.0
@@ -43,16 +43,6 @@ LOOK: Final = 30.0
 JOIN, JOIN_LONGEST = 0.5, 30.0
 """Seconds between looks around while the table still grows; twice as many each time."""
 TOKENS: Final = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """What a node is: its public key, how it signs, and as a peer its id (16 bytes) and port."""
-
-    public: bytes
-    sign: Sign
-    node: bytes
-    peer_port: int
 
 
 @dataclass(slots=True)
@@ -92,22 +82,13 @@ class Dht:
         self._verify = verify
         self._entropy = entropy
         self._server = Server(
-            self.id,
-            own.public,
-            own.node,
-            own.peer_port,
-            table=self.table,
-            records=self.records,
-            sign=own.sign,
-            verify=verify,
-            entropy=entropy,
-            now=now,
+            own, table=self.table, records=self.records, verify=verify, entropy=entropy, now=now
         )
         self._calls = Calls()
         self._tokens: OrderedDict[Endpoint, bytes] = OrderedDict()
         self._join_at = float("inf")
         self._join_pause = JOIN
-        self._joined = self._rounds = 0
+        self._joined = self._rounds = self._idle = 0
         self._look_at = now + LOOK
         self._internal = 0
         self._out: list[ev.Action] = []
@@ -230,7 +211,8 @@ class Dht:
             self.admission.heard_at = now
             contact = Contact(message.sender, call.endpoint)
             if not len(self.table):
-                self._join_at, self._join_pause, self._joined, self._rounds = now, JOIN, 0, 0
+                self._join_at, self._join_pause = now, JOIN
+                self._joined = self._rounds = self._idle = 0
             self.admission.admit(Member(message.public, contact, message.port, now), now)
             self.counts.admitted += 1
             self._out.append(ev.Admitted(contact, message.node, message.port))
@@ -290,17 +272,18 @@ class Dht:
                 self._refresh(bucket, now)
 
     def _join(self, now: float) -> None:
-        """Look around near the own id, once all over the ring, and on while few are known or more come."""
-        known, before = len(self.table), self._joined
-        settled = known >= self._k and known == before
-        self._join_pause = min(2 * self._join_pause, JOIN_LONGEST)
-        self._join_at = float("inf") if settled else now + self._join_pause
+        """Look around near the own id, every other time all over the ring, until twice nobody new came."""
+        known = len(self.table)
+        self._idle = self._idle + 1 if known == self._joined and known >= self._k else 0
         self._joined = known
-        if settled:
+        if self._idle == 2:
+            self._join_at = float("inf")
             return
+        self._join_pause = min(2 * self._join_pause, JOIN_LONGEST)
+        self._join_at = now + self._join_pause
         self._look_for(self.id)
         self._rounds += 1
-        if self._rounds == 2 or known < self._k:
+        if self._rounds % 2 == 0:
             for bucket in self.table.buckets:
                 if len(bucket) < self._k:
                     self._refresh(bucket, now)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from p2p.core.dht.lookup import Lookup
     from p2p.core.dht.messages import Held
 
-AT_ONCE: Final = 16
+AT_ONCE: Final = 32
 """Lookups that run, each with three requests under way: a socket holds the answers of no more."""
 WAITING: Final = 4096
 BUDGET: Final = 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,30 +29,26 @@ def pong_bytes(request: bytes, asker: bytes, node: bytes, port: int) -> bytes:
     return _PONG + request + asker + node + port.to_bytes(2, "big")
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a node is: its public key, how it signs, and as a peer its id (16 bytes) and port."""
+
+    public: bytes
+    sign: Sign
+    node: bytes
+    peer_port: int
+
+
 class Server:
-    """Answers the requests of others. ``own``, ``public``, ``node`` and ``peer_port`` are this node's."""
+    """Answers the requests of others."""
 
     def __init__(
-        self,
-        own: bytes,
-        public: bytes,
-        node: bytes,
-        peer_port: int,
-        *,
-        table: Table,
-        records: Records,
-        sign: Sign,
-        verify: Verify,
-        entropy: Entropy,
-        now: float,
+        self, own: Own, *, table: Table, records: Records, verify: Verify, entropy: Entropy, now: float
     ) -> None:
-        self._own = own
-        self._public = public
-        self._node = node
-        self._peer_port = peer_port
+        self._own = id_of(own.public)
+        self._me = own
         self._table = table
         self._records = records
-        self._sign = sign
         self._verify = verify
         self._entropy = entropy
         self._tokens = Tokens(entropy, now)
@@ -71,8 +68,9 @@ class Server:
         """Answer a proven asker; None for a record that is refused."""
         match request:
             case Ping(request=name, sender=asker):
-                signed = pong_bytes(name, asker, self._node, self._peer_port)
-                return Pong(name, self._own, self._public, self._node, self._peer_port, self._sign(signed))
+                me = self._me
+                signature = me.sign(pong_bytes(name, asker, me.node, me.peer_port))
+                return Pong(name, self._own, me.public, me.node, me.peer_port, signature)
             case Find():
                 return self._found(request, now)
             case Put(request=name, record=record, sender=asker):

@@ -14,11 +14,12 @@ import trio
 from p2p.core.dht import events as ev
 from p2p.core.dht.contact import K
 from p2p.core.dht.messages import decode, encode
-from p2p.core.dht.node import Dht, Own
+from p2p.core.dht.node import Dht
 from p2p.core.dht.records import LIFE, make
 from p2p.core.dht.replay import ReplayWindow
 from p2p.core.dht.routing import CAPACITY
 from p2p.core.dht.sealing import Dropped, Sealer, blob_key
+from p2p.core.dht.server import Own
 from p2p.core.swarm.events import LeaseState, Planned
 from p2p.core.wire.common import Provider
 from p2p.discovery.dht import contacts

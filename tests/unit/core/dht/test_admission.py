@@ -165,3 +165,21 @@ def test_those_not_heard_for_long_are_asked_a_few_at_a_time(admission: Admission
     asked = admission.check(IDLE + 1)
     assert len(asked) == AT_ONCE
     assert max(one.seen for one in asked) <= min(one.seen for one in table if one not in asked)
+
+
+def test_in_a_quiet_network_a_witness_is_asked_before_anybody_is_dropped(
+    table: Table, admission: Admission
+) -> None:
+    dead, alive = member(1), member(2, 50.0)
+    admission.admit(dead, 0.0)
+    admission.admit(alive, 50.0)
+    admission.heard_at = 50.0
+    now = 500.0
+    for _ in range(FAILURES):
+        admission.failed(dead.id, now)
+    assert table.get(dead.id) is dead
+    assert alive in admission.check(now)
+    admission.answered(alive.id, alive.endpoint, now)
+    assert admission.check(now + HEARD / 2) == [dead]
+    admission.failed(dead.id, now + HEARD / 2 + 0.5)
+    assert table.get(dead.id) is None

@@ -22,7 +22,7 @@ from p2p.core.dht.messages import (
 from p2p.core.dht.records import LIFE, Records
 from p2p.core.dht.routing import Member, Table
 from p2p.core.dht.sealing import MAX_MESSAGE
-from p2p.core.dht.server import SWEEP, Server, pong_bytes
+from p2p.core.dht.server import SWEEP, Own, Server, pong_bytes
 from tests.support.dht_rig import EPOCH, endpoint_of, public_of, record_of, sign_as, verify
 
 KEY = b"k" * 20
@@ -35,13 +35,9 @@ class Rig:
         self.table = Table(id_of(ME))
         self.records = Records()
         self.server = Server(
-            id_of(ME),
-            ME,
-            ME[:16],
-            5001,
+            Own(ME, sign_as(ME), ME[:16], 5001),
             table=self.table,
             records=self.records,
-            sign=sign_as(ME),
             verify=verify,
             entropy=random.Random(1).randbytes,
             now=0.0,
