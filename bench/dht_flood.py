@@ -83,6 +83,10 @@ class Sender:
         self._pause = min(0.01, max(0.00002, self._pause * (1.5 if lost > 0.02 else 0.8)))
         self._kinds = garbage(self.sent)
 
+    def close(self) -> None:
+        """Close its socket."""
+        self._socket.close()
+
     def _count_replies(self) -> None:
         while True:
             try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
 import trio
 
+from bench.dht_flood import Sender
 from p2p.core.dht.replay import ReplayWindow
 from p2p.core.dht.sealing import MAX_DATAGRAM, OVERHEAD, Sealer
 from p2p.core.oci.digest import Digest
@@ -232,3 +234,48 @@ async def test_cancelled_anywhere_it_leaves_nothing(checkpoints, tmp_path) -> No
         assert not file.with_suffix(".new").exists()
         assert file.exists() == one.discovery.available
         one.sockets.close()
+
+
+@pytest.mark.slow
+async def test_a_quarter_of_them_dead_providers_are_found_all_the_same() -> None:
+    """``python -m bench.dht`` does it with 200 nodes and states the times."""
+    async with running(24) as nodes:
+        await until(lambda: all(node.discovery.statistics().contacts >= 8 for node in nodes), seconds=30)
+        blobs = {number: Digest.of(b"%d" % number) for number in range(12)}
+        for number, blob in blobs.items():
+            nodes[number].discovery.announce(complete(blob))
+        await until(lambda: all(nodes[n].discovery.statistics().stored for n in blobs), seconds=30)
+        for node in nodes[12:18]:
+            node.stop()
+        plans = Plans()
+        for blob in blobs.values():
+            want(nodes[20], plans, blob)
+        await until(lambda: len(plans.ports) == len(blobs), seconds=20)
+
+
+@pytest.mark.slow
+async def test_twenty_thousand_datagrams_of_a_fuzzer_leave_no_trace() -> None:
+    """``python -m bench.dht`` sends ten million."""
+    async with running(2) as nodes:
+        await until(lambda: nodes[0].discovery.available)
+        sender = Sender(nodes[0].address)
+        sender.send(1000)
+        await trio.sleep(0.1)
+        before = nodes[0].discovery.statistics()
+        tracemalloc.start()
+        try:
+            traced, _ = tracemalloc.get_traced_memory()
+            while nodes[0].discovery.statistics().received - before.received < 20_000:
+                sender.send(200)
+                await trio.sleep(0.001)
+            grown = tracemalloc.get_traced_memory()[0] - traced
+        finally:
+            tracemalloc.stop()
+        sender.close()
+        assert sender.replies == 0
+        assert grown < 500_000, "what is kept is what may come again, for a minute"
+        plans = Plans()
+        nodes[0].discovery.announce(complete(BLOB))
+        await until(lambda: nodes[0].discovery.statistics().stored)
+        want(nodes[1], plans)
+        await until(lambda: plans.ports)
