@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from p2p.core.dht.admission import IDLE
-from p2p.core.dht.contact import Endpoint
+from p2p.core.dht.contact import Endpoint, id_of
 from p2p.core.dht.events import Abandon, Discovered, Ended, Meet, Provide, Received, Seek, Tick, Transmit
 from p2p.core.dht.messages import NO_TOKEN, DhtMessage, Find, Found, Held, Ping, Place, Pong, Prove, encode
 from p2p.core.dht.node import REFRESH
@@ -189,9 +189,29 @@ def test_a_contact_must_sign() -> None:
     (sent,) = node.handle(Meet(there), 0.0)
     assert isinstance(sent, Transmit)
     ping = sent.message
-    pong = Pong(ping.request, b"v" * 20, public_of(5), bytes(16), 5001, bytes(64))
+    pong = Pong(ping.request, id_of(public_of(5)), public_of(5), bytes(16), 5001, bytes(64))
     assert node.handle(came(there, pong), 0.1) == []
     assert (len(node.table), node.counts.unexpected) == (0, 1)
+
+
+def test_an_answer_that_comes_too_late_is_a_sign_of_life() -> None:
+    network = Network(2)
+    network.join(1.0)
+    node, there = network.nodes[0], endpoint_of(1)
+    network.alive[1] = False
+    sent = node.handle(Seek(1, KEY, 8), network.now)
+    find = next(one.message for one in sent if isinstance(one, Transmit))
+    now = network.now
+    member = node.table.get(network.nodes[1].id)
+    assert member is not None
+    while not member.failures:
+        now = node.next_deadline()
+        node.handle(Tick(), now)
+    late = Found(find.request, network.nodes[1].id, (), ())
+    node.handle(came(there, late, now), now)
+    assert (member.failures, member.seen) == (0, now)
+    node.handle(came(there, late, now), now + 1)
+    assert member.seen == now, "once"
 
 
 def test_answers_that_nobody_asked_for_change_nothing() -> None:
