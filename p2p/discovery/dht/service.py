@@ -137,15 +137,6 @@ class DhtDiscovery:
         """Whether any node is known."""
         return len(self._core.table) > 0
 
-    def nodes(self) -> tuple[str, ...]:
-        """Give the ids of the known nodes, in hexadecimal."""
-        return tuple(one.id.hex() for one in self._core.table)
-
-    @property
-    def id(self) -> str:
-        """Its own id in the DHT, in hexadecimal."""
-        return self._core.id.hex()
-
     # ── what the node wants and tells ──────────────────────────────────────────────────────────────
 
     def want(
