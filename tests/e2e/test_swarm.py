@@ -104,9 +104,9 @@ def test_small_layers_and_manifests_are_asked_for_once(
         for content in (*gallery[tag].manifests, *gallery[tag].blobs, gallery[tag].top)
     }
     assert asked.get_counts() == dict.fromkeys(wanted, 1)
-    # One for the first, and one for all who asked while it was under way.
-    assert asked.heads("many") <= 2
-    assert asked.heads("multi") <= 2
+    # Without max_age those share a request who asked before it began: how many that are is chance.
+    assert asked.heads("many") <= 4
+    assert asked.heads("multi") <= 4
 
 
 def test_a_killed_seeder_stops_nobody(

@@ -169,6 +169,30 @@ def test_a_job_reaches_all_nodes_whichever_tracker_is_asked(
         assert [node.received() for node in nodes] == before, "it was all there"
 
 
+def test_within_max_age_the_cluster_asks_for_a_tag_once(
+    directory: Path, origin: DockerRegistry, gallery: Gallery
+) -> None:
+    config = directory / "node.toml"
+    config.write_text('[tags]\nmax_age = "60s"\n')
+    options = ("--config", str(config))
+    image = gallery["single"]
+    with (
+        trackers(directory, 2) as both,
+        swarm(
+            directory, names(4), upstreams={UPSTREAM: origin.address}, tracker=urls(both), options=options
+        ) as nodes,
+    ):
+        connected(nodes, 2)
+        origin.traffic()
+        for _ in range(2):
+            with ThreadPoolExecutor(len(nodes)) as pool:
+                pulled = pool.map(lambda n: pull_image(n.registry, f"{UPSTREAM}/app", "single"), nodes)
+                assert list(pulled) == [image.digest] * len(nodes)
+        asked = origin.traffic()
+        assert asked.heads("single") == 1
+        assert asked.gets(image.digest) == 1
+
+
 def names(count: int) -> list[str]:
     return [f"node-{n}" for n in range(count)]
 
