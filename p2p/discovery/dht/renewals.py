@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 16
 RENEW: Final = LIFE / 2
+RETRY_FIRST: Final = 1.0
 RETRY: Final = 15.0
-"""Seconds until a record that nobody took is put again."""
+"""Seconds until a record that too few took is put again: at first, and in the end; doubled each time."""
 
 
 class Renewals:
@@ -29,6 +30,8 @@ class Renewals:
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
         self._under_way: set[str] = set()
+        self._failed: dict[str, int] = {}
+        """How often in a row too few took it."""
 
     def __len__(self) -> int:
         return len(self._due)
@@ -41,6 +44,7 @@ class Renewals:
     def remove(self, digest: str) -> None:
         """Provide it no longer: its records run out."""
         self._due.pop(digest, None)
+        self._failed.pop(digest, None)
 
     def take(self, now: float) -> list[str]:
         """Give those to put now, the most overdue first; each must end in ``done``."""
@@ -53,11 +57,17 @@ class Renewals:
         return out
 
     def done(self, digest: str, *, stored: bool, now: float) -> None:
-        """It was put, or nobody took it."""
+        """It was put, or too few took it."""
         self._under_way.discard(digest)
-        if digest in self._due:
-            wait = RENEW if stored else RETRY
-            self._set(digest, now + wait * (0.8 + 0.2 * self._rng.random()))
+        if digest not in self._due:
+            return
+        failed = 0 if stored else self._failed.get(digest, 0) + 1
+        if failed:
+            self._failed[digest] = failed
+        else:
+            self._failed.pop(digest, None)
+        wait = RENEW if stored else min(RETRY, RETRY_FIRST * 2 ** min(failed - 1, 10))
+        self._set(digest, now + wait * (0.8 + 0.2 * self._rng.random()))
 
     def next_deadline(self) -> float | None:
         """When ``take`` may have something to give; None too while as many as may be are under way."""

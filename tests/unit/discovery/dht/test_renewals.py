@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.dht.records import LIFE
-from p2p.discovery.dht.renewals import RENEW, RETRY, Renewals
+from p2p.discovery.dht.renewals import RENEW, RETRY, RETRY_FIRST, Renewals
 
 
 def test_at_once_then_at_half_its_life() -> None:
@@ -23,12 +23,24 @@ def test_at_once_then_at_half_its_life() -> None:
     assert renewals.next_deadline() == due, "told again, it keeps its time"
 
 
-def test_what_nobody_took_is_put_again_soon() -> None:
-    renewals = Renewals(random.Random(1))
+def test_what_too_few_took_is_put_again_soon_and_then_less_often() -> None:
+    renewals, now, waits = Renewals(random.Random(1)), 0.0, list[float]()
     renewals.add("a", 0.0)
-    renewals.take(0.0)
-    renewals.done("a", stored=False, now=0.0)
-    assert renewals.take(RETRY) == ["a"]
+    for _ in range(8):
+        assert renewals.take(now) == ["a"]
+        renewals.done("a", stored=False, now=now)
+        due = renewals.next_deadline()
+        assert due is not None
+        waits.append(due - now)
+        now = due
+    assert 0.8 * RETRY_FIRST <= waits[0] <= RETRY_FIRST
+    assert waits[:4] == sorted(waits[:4])
+    assert all(0.8 * RETRY <= wait <= RETRY for wait in waits[5:])
+    renewals.take(now)
+    renewals.done("a", stored=True, now=now)
+    renewals.take(now := now + RENEW)
+    renewals.done("a", stored=False, now=now)
+    assert (renewals.next_deadline() or 0.0) <= now + RETRY_FIRST, "it begins anew"
 
 
 def test_a_few_at_a_time_and_spread_afterwards() -> None:
