@@ -197,6 +197,19 @@ class TransferSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     uploads: int = 64
 
 
+class LimitSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bytes of content a second that the node sends and receives at most; 0: no limit."""
+
+    up: int = 0
+    """To peers. Clients of the registry are never limited."""
+    down: int = 0
+    """From peers and origins together."""
+    origin: int = 0
+    """From origins; a part of ``down``."""
+    prefetch: int = 0
+    """What nobody but a prefetch waits for; a part of ``down``."""
+
+
 class RuleSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may do what with which repositories at the front end. Rules only grant."""
 
@@ -335,6 +348,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     extensions: ExtensionSettings = ExtensionSettings()
     scrub: ScrubSettings = ScrubSettings()
     transfer: TransferSettings = TransferSettings()
+    limits: LimitSettings = LimitSettings()
     upstreams: dict[str, UpstreamSettings] = {}
     """Added to the well-known ones; the same name replaces one."""
 

@@ -44,6 +44,10 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
         ("metadata", ("metadata", "url")),
         ("content", ("hosting", "content")),
         ("htpasswd", ("auth", "htpasswd")),
+        ("limit_up", ("limits", "up")),
+        ("limit_down", ("limits", "down")),
+        ("limit_origin", ("limits", "origin")),
+        ("limit_prefetch", ("limits", "prefetch")),
     ):
         value = flags.get(flag)
         if value is None or value in ((), False):
@@ -80,6 +84,10 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
 @click.option("--metadata", metavar="URL", help="A shared PostgreSQL database, postgresql://…")
 @click.option("--content", metavar="URL", help="Where all front ends keep pushes, s3://… or file:///…")
 @click.option("--htpasswd", metavar="FILE", help="Users and bcrypt passwords of the registry's clients.")
+@click.option("--limit-up", metavar="RATE", help="Most bytes a second to peers: 50MB/s.")
+@click.option("--limit-down", metavar="RATE", help="From peers and upstream registries together.")
+@click.option("--limit-origin", metavar="RATE", help="From upstream registries.")
+@click.option("--limit-prefetch", metavar="RATE", help="Of what only prefetches want.")
 @click.option("--upstream", metavar="NAME=URL", multiple=True, help="An upstream registry; repeatable.")
 @click.option("--default-upstream", metavar="NAME", help="The upstream of names that don't say one.")
 @click.option("--insecure", is_flag=True, help="Listen for peers beyond loopback without authentication.")

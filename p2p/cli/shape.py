@@ -1,6 +1,6 @@
 """Fit loose values (TOML, environment) to the settings' types, with errors that name the key.
 
-Where a setting is a size, a duration or a share, text with a unit is taken too.
+Where a setting is a size, a rate, a duration or a share, text with a unit is taken too.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from p2p.cli.units import parse_duration, parse_share, parse_size
+from p2p.cli.units import parse_duration, parse_rate, parse_share, parse_size
 from p2p.config import NodeSettings
 from p2p.errors import ConfigError
 
-SIZES: Final = frozenset({"header_bytes", "manifest_bytes", "quota", "memory", "minimum_rate"})
+SIZES: Final = frozenset({"header_bytes", "manifest_bytes", "quota", "memory"})
+RATES: Final = frozenset({"minimum_rate", "up", "down", "origin", "prefetch"})
 DURATIONS: Final = frozenset(
     {
         "header_timeout",
@@ -121,6 +122,8 @@ def _mapping(value: object, path: Path, source: str) -> Mapping[str, object]:
 def _unit(name: str) -> Callable[[str], int | float] | None:
     if name in SIZES:
         return parse_size
+    if name in RATES:
+        return parse_rate
     if name in DURATIONS:
         return parse_duration
     return parse_share if name in SHARES else None

@@ -9,13 +9,21 @@ import click
 
 
 def render(report: dict[str, Any]) -> Any:
-    """Lay the report out: one table for each part of it that is an object, and one for what is plain."""
+    """Lay the report out: one table for each part of it that is an object, and one for what is plain.
+
+    Lists of objects have tables of their own, also those within a part.
+    """
     from rich.console import Group
     from rich.table import Table
 
     plain = {key: value for key, value in report.items() if not isinstance(value, dict | list)}
     parts = {"node": plain} if plain else {}
     parts |= {key: value for key, value in report.items() if isinstance(value, dict)}
+    rows = {key: value for key, value in report.items() if isinstance(value, list)}
+    for title, part in parts.items():
+        within = {key: value for key, value in part.items() if value and is_rows(value)}
+        parts[title] = {key: value for key, value in part.items() if key not in within}
+        rows |= within
     tables: list[Table] = []
     for title, part in parts.items():
         if part:
@@ -25,10 +33,15 @@ def render(report: dict[str, Any]) -> Any:
             for key, value in part.items():
                 table.add_row(str(key).replace("_", " "), readable(str(key), value))
             tables.append(table)
-    for title, rows in report.items():
-        if isinstance(rows, list) and rows:
-            tables.append(render_rows(title, rows))
+    for title, listed in rows.items():
+        if listed:
+            tables.append(render_rows(title, listed))
     return Group(*tables)
+
+
+def is_rows(value: object) -> bool:
+    """Whether a value is a list of objects."""
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def render_rows(title: str, rows: list[Any]) -> Any:

@@ -38,6 +38,11 @@ def parse_size(text: str) -> int:
     return round(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
 
 
+def parse_rate(text: str) -> int:
+    """Read bytes a second: a size, with or without ``/s`` behind it. ValueError otherwise."""
+    return parse_size(re.sub(r"\s*/\s*s\s*$", "", text))
+
+
 def parse_duration(text: str) -> float:
     """Read seconds: ``30``, ``250ms``, ``1h30m``, ``7d``. ValueError otherwise."""
     compact = text.replace(" ", "")

@@ -19,6 +19,10 @@ from p2p.errors import ConfigError
 
 _ZONE: Final = re.compile(r"[A-Za-z0-9._-]{0,64}")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+LEAST_UP: Final = 256 * 1024
+"""Bytes a second; peers leave a node that sends less than half of it (``p2p.transfer.fetch.SLOWEST``)."""
+LEAST_DOWN: Final = 64 * 1024
+"""Below it a node could hold neither the servers' patience nor its leases."""
 LOG_FORMATS: Final = ("auto", "json", "console")
 
 
@@ -131,6 +135,19 @@ def _check_numbers(settings: NodeSettings) -> None:
     for path, value in _numbers(msgspec.to_builtins(settings), ()):
         if not 0 <= value < float("inf"):
             raise ConfigError(dotted(path), f"{value} is out of range", "Write a number from 0 up")
+    limits = settings.limits
+    for name, rate, least in (
+        ("up", limits.up, LEAST_UP),
+        ("down", limits.down, LEAST_DOWN),
+        ("origin", limits.origin, LEAST_DOWN),
+        ("prefetch", limits.prefetch, LEAST_DOWN),
+    ):
+        if 0 < rate < least:
+            raise ConfigError(
+                f"limits.{name}",
+                f"{rate} bytes a second are too few to work with",
+                f"Write {least // 1024}KiB/s or more, or 0 for no limit",
+            )
     store = settings.store
     if not store.low_water <= store.high_water <= 1:
         raise ConfigError(

@@ -51,6 +51,7 @@ from p2p.transfer.buffers import BufferPool
 from p2p.transfer.engine import Engine
 from p2p.transfer.fetch import PeerClient
 from p2p.transfer.holdings import Holdings
+from p2p.transfer.limits import Limits
 from p2p.transfer.links import Links
 from p2p.transfer.parts import Parts
 from p2p.transfer.seeder import Seeder
@@ -191,19 +192,24 @@ class _Node:
             leases=self.routes,
             origin=bytes_of.find,
             reputation=reputation,
+            limits=Limits(settings.limits),
             stream=settings.transfer.stream,
         )
         self.engine = Engine(
             parts,
             node=identity.node,
             settings=SwarmSettings(
-                peers=settings.transfer.peers, grace=settings.transfer.grace, links=hasher.available
+                peers=settings.transfer.peers,
+                grace=settings.transfer.grace,
+                links=hasher.available,
+                run=parts.limits.run,
             ),
             rng=rng,
             has_origin=bytes_of.has,
             confinement=private.confined,
         )
-        self.seeder = Seeder(store, self.holdings, self.links, parts.statistics, settings.transfer.uploads)
+        uploads, limit = settings.transfer.uploads, parts.limits.up
+        self.seeder = Seeder(store, self.holdings, self.links, parts.statistics, uploads, limit)
         self.upstreams = upstreams
         self.prefetcher: Prefetcher | None = None
 

@@ -137,6 +137,18 @@ def _transfer(now: TransferStatistics) -> Iterator[Metric]:
     yield counter("leases_taken", "Leases on the origin taken.", {(): now.leases_taken})
     yield counter("hedges", "Requests sent a second time because the first was slow.", {(): now.hedges})
     yield counter("lazy_bytes", "Bytes of small ranges that were read from origins alone.", {(): now.lazy})
+    yield gauge(
+        "limit_bytes_per_second",
+        "Limits that are set.",
+        {(one.limit,): one.rate_bytes for one in now.limits},
+        "limit",
+    )
+    yield counter(
+        "limit_waited_seconds",
+        "Seconds that transfers waited for a limit, all together.",
+        {(one.limit,): one.waited_seconds for one in now.limits},
+        "limit",
+    )
     yield gauge("swarms", "Downloads under way.", {(): now.swarms})
     yield gauge("peer_links", "Subscriptions to peers.", {(): now.links})
     yield gauge("leases_held", "Leases on the origin held now.", {(): now.leases_held})

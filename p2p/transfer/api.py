@@ -71,6 +71,15 @@ class Sources:
         return (("cache", self.cache), ("peers", self.peers), ("origin", self.origin))
 
 
+@dataclass(frozen=True, slots=True)
+class LimitReport:
+    """One limit that is set: bytes a second, and seconds waited for it since the start, by all together."""
+
+    limit: str
+    rate_bytes: int
+    waited_seconds: float
+
+
 @dataclass(slots=True)
 class TransferStatistics:
     """Counters since the start, and gauges; bytes, seconds, counts."""
@@ -96,6 +105,8 @@ class TransferStatistics:
     readers: int = 0
     banned: dict[str, str] = field(default_factory=dict)
     """Node id → offence of those banned now."""
+    limits: tuple[LimitReport, ...] = ()
+    """The limits that are set."""
 
 
 class Transfer(Protocol):
@@ -118,7 +129,10 @@ class Transfer(Protocol):
         ...
 
     async def fetch(self, wanted: Wanted, sources: Sources) -> None:
-        """Get the whole blob into the store, in any order; counts into ``sources`` as bytes arrive."""
+        """Get the whole blob into the store, in any order; counts into ``sources`` as bytes arrive.
+
+        No client waits for it: until one asks for the same blob, the limit of prefetches holds.
+        """
         ...
 
     def read_ahead(self, wanted: tuple[Wanted, ...]) -> None:

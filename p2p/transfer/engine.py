@@ -132,21 +132,24 @@ class Engine:
 
     async def fetch(self, wanted: Wanted, sources: Sources) -> None:
         """Get the whole blob into the store; see ``Transfer.fetch``."""
+        await self._fetch_whole(wanted, sources, prefetch=True)
+
+    async def _fetch_whole(self, wanted: Wanted, sources: Sources, *, prefetch: bool) -> None:
         while True:
             try:
-                await self._fetch(wanted, sources)
+                await self._fetch(wanted, sources, prefetch=prefetch)
             except ClaimedSizeError as error:
                 wanted = replace(wanted, size=error.size)
             else:
                 return
 
-    async def _fetch(self, wanted: Wanted, sources: Sources) -> None:
+    async def _fetch(self, wanted: Wanted, sources: Sources, *, prefetch: bool) -> None:
         runner = await self._join(wanted)
         if isinstance(runner, StoredBlob):
             sources.cache += runner.size
             return
         runner.tally.follow(sources)
-        reader = runner.join(0, 0, background=True)
+        reader = runner.join(0, 0, background=True, prefetch=prefetch)
         try:
             await runner.ended.wait()
         finally:
@@ -167,6 +170,7 @@ class Engine:
         statistics.links = len(self._parts.links)
         statistics.leases_held = sum(r.swarm.turn.granted for r in self._runners.values())
         statistics.withheld = self._parts.holdings.withheld
+        statistics.limits = self._parts.limits.report()
         statistics.banned = self._parts.reputation.bans(trio.current_time())
         return statistics
 
@@ -218,7 +222,8 @@ class Engine:
             assert runner.layout is not None
             assert self._nursery is not None
             origin = self._parts.origin(wanted.repository)
-            return PassingStream(wanted, origin, runner.layout.size, self._nursery)
+            pacer = self._parts.limits.pacer(wanted.digest)
+            return PassingStream(wanted, origin, runner.layout.size, self._nursery, pacer)
         if runner.error is not None:
             raise runner.error
         return None if runner.ended.is_set() else SwarmStream(runner, reader)
@@ -261,7 +266,7 @@ class Engine:
     async def _whole(self, wanted: Wanted) -> None:
         async with self._ahead:
             try:
-                await self.fetch(wanted, Sources())
+                await self._fetch_whole(wanted, Sources(), prefetch=False)
             except RemoraError as error:
                 log.info(
                     "blob not fetched beside its lazy readers", digest=str(wanted.digest), cause=str(error)

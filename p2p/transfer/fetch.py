@@ -39,6 +39,10 @@ class UnmetError(PeerError):
     """The peer does not have what it claimed (404 or 416)."""
 
 
+class BusyError(PeerError):
+    """All upload slots of the peer are taken (503)."""
+
+
 class StalledError(PeerError):
     """The peer sent nothing for too long, or could not be reached in time."""
 
@@ -51,16 +55,22 @@ class PeerBody:
         self._name = name
         self._sock = sock
         self._start = memoryview(start)
+        self._patience = STALL_SECONDS + length / SLOWEST
+        """Seconds that reading may take, all together; the reader's own pauses don't count."""
 
-    async def read_into(self, view: memoryview) -> None:
-        """Fill ``view``; PeerError when the peer stops short, StalledError when it stalls or drips."""
+    async def read_into(self, view: memoryview) -> int:
+        """Fill ``view``, and give its length; PeerError when the peer stops short or stalls or drips.
+
+        The latter two are a StalledError.
+        """
         if len(view) > self.remaining:
             raise PeerError(self._name, "sent a shorter answer than asked for")
         taken = min(len(self._start), len(view))
         if taken:
             view[:taken] = self._start[:taken]
             self._start = self._start[taken:]
-        latest = trio.current_time() + STALL_SECONDS + len(view) / SLOWEST
+        began = trio.current_time()
+        latest = began + self._patience
         try:
             with _mapped(self._name):
                 taken += await fill(self._sock, view[taken:], patience=STALL_SECONDS, latest=latest)
@@ -69,7 +79,9 @@ class PeerBody:
             raise StalledError(self._name, f"sent {slow} for {STALL_SECONDS:g} s and more") from error
         if taken < len(view):
             raise PeerError(self._name, "closed the connection in the middle of an answer")
+        self._patience -= trio.current_time() - began
         self.remaining -= len(view)
+        return len(view)
 
 
 class PeerClient:
@@ -82,8 +94,8 @@ class PeerClient:
     async def get(self, address: Address, digest: Digest, start: int, stop: int) -> AsyncIterator[PeerBody]:
         """Ask for bytes ``[start, stop)`` of a blob, ``stop > start``.
 
-        Raises UnmetError, StalledError or PeerError. A kept connection that turns out to be closed is
-        replaced once. The connection is kept only when the body was read to its end.
+        Raises UnmetError, BusyError, StalledError or PeerError. A kept connection that turns out to be
+        closed is replaced once. The connection is kept only when the body was read to its end.
         """
         name = f"peer {address[0]}:{address[1]}"
         kept = self._kept(address)
@@ -92,7 +104,7 @@ class PeerClient:
         try:
             try:
                 body = await _ask(name, address, sock, digest, start, stop)
-            except (UnmetError, StalledError):
+            except (UnmetError, StalledError, BusyError):
                 raise
             except PeerError:
                 if kept is None:
@@ -171,6 +183,8 @@ async def _ask(
         raise StalledError(name, f"did not answer within {STALL_SECONDS:g} s")
     if status in (404, 416):
         raise UnmetError(name, f"does not have bytes {start}-{stop - 1} of {digest}")
+    if status == 503:
+        raise BusyError(name, "has no upload slot free now")
     if status != 206:
         raise PeerError(name, f"answered {status} to a range request")
     expected = f"bytes {start}-{stop - 1}/"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from p2p.core.swarm.chunks import Layout
     from p2p.origin.api import OriginBody
     from p2p.store.api import Partial
+    from p2p.transfer.limits import Pacer
     from p2p.transfer.parts import Parts
     from p2p.transfer.runner import Runner
 
@@ -86,9 +87,10 @@ async def stream_origin(
             if epoch:
                 parts.leases.progress(wanted.digest, epoch, layout.offset(first) + size)
 
+        source = _Source(origin.name, body, received, runner.pacer)
         parts.holdings.seeding(wanted.digest, on=True)
         try:
-            return await _pump(runner, parts, _Source(origin.name, body, received), layout, first)
+            return await _pump(runner, parts, source, layout, first)
         finally:
             parts.holdings.seeding(wanted.digest, on=False)
 
@@ -122,7 +124,8 @@ async def _pump(runner: Runner, parts: Parts, source: _Source, layout: Layout, f
                             await lent.aclose()  # nobody took it
                             raise
                 index += count
-                most = max(1, BATCH // layout.chunk)
+                # What waits for a limit with its buffer in hand keeps others from theirs: few bytes at once.
+                most = max(1, BATCH // layout.chunk) if runner.pacer is None else 1
             if source.broken is None:
                 await source.end()
 
@@ -180,11 +183,14 @@ class _Source:
     ``broken`` is why it gives no more: what came before that is good.
     """
 
-    def __init__(self, name: str, body: OriginBody, received: Callable[[int], None]) -> None:
+    def __init__(
+        self, name: str, body: OriginBody, received: Callable[[int], None], pacer: Pacer | None
+    ) -> None:
         self.broken: OriginError | None = None
         self._name = name
         self._body = body
         self._received = received
+        self._pacer = pacer
         self._size = 0
         self._step = STEP
 
@@ -213,6 +219,9 @@ class _Source:
         while buffer:
             began = trio.current_time()
             wanted = min(self._step, len(buffer))
+            if self._pacer is not None:
+                wanted = min(wanted, self._pacer.step(origin=True))
+                await self._pacer.take(wanted, origin=True)
             count = await self._body.read_into(buffer[:wanted])
             self._size += count
             self._received(self._size)

@@ -73,12 +73,13 @@ class LazyReader:
     async def read(self, wanted: Wanted, ranges: Ranges) -> list[bytes] | None:
         """Give the bytes of each range; None where the origin fails: peers may still have them."""
         found: list[bytes] = []
+        pacer = self._parts.limits.pacer(wanted.digest)
         async with self._room:
             for start, stop in ranges:
                 buffer = bytearray(stop - start)
                 try:
                     with memoryview(buffer) as view:
-                        await self._parts.read_origin(wanted, start, stop, view)
+                        await self._parts.read_origin(wanted, start, stop, view, pacer)
                 except OriginError:
                     return None
                 found.append(bytes(buffer))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from p2p.config import LimitSettings
 from p2p.core.swarm.reputation import Reputation, Verdict
 from p2p.errors import OriginProtocolError, VerificationError
 from p2p.transfer.api import TransferStatistics
+from p2p.transfer.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from p2p.transfer.buffers import BufferPool
     from p2p.transfer.fetch import PeerClient
     from p2p.transfer.holdings import Holdings
+    from p2p.transfer.limits import Pacer
     from p2p.transfer.links import Links
 
 log = structlog.get_logger(__name__)
@@ -44,6 +47,7 @@ class Parts:
     origin: Callable[[Repository], Source]
     reputation: Reputation = field(default_factory=Reputation)
     statistics: TransferStatistics = field(default_factory=TransferStatistics)
+    limits: Limits = field(default_factory=lambda: Limits(LimitSettings()))
     stream: bool = True
 
     def accuse(self, provider: Provider, offence: str, chunk: int, digest: Digest) -> None:
@@ -77,7 +81,9 @@ class Parts:
         except VerificationError:
             return await self.store.open_partial(digest, size)
 
-    async def read_origin(self, wanted: Wanted, start: int, stop: int, buffer: memoryview) -> None:
+    async def read_origin(
+        self, wanted: Wanted, start: int, stop: int, buffer: memoryview, pacer: Pacer | None = None
+    ) -> None:
         """Fill ``buffer`` with bytes ``[start, stop)`` of a blob from its origin.
 
         Raises OriginError; OriginProtocolError where the body is not exactly as long as it must be.
@@ -85,7 +91,10 @@ class Parts:
         origin = self.origin(wanted.repository)
         path = wanted.repository.path
         async with origin.open(path, wanted.digest, wanted.kind, offset=start, stop=stop) as body:
-            at = await body.read_into(buffer)
+            if pacer is None:
+                at = await body.read_into(buffer)
+            else:
+                at = await pacer.fill(body, buffer, origin=True)
             with memoryview(bytearray(1)) as more:
                 at += await body.read_into(more)
         if at != stop - start:

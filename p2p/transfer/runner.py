@@ -12,8 +12,8 @@ from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.wire.common import Holding
 from p2p.errors import OriginError, PeerError, RemoraError, StoreError, VerificationError
-from p2p.transfer.fetch import StalledError, UnmetError
 from p2p.transfer.intake import origin_failed, stream_origin
+from p2p.transfer.taking import answer
 from p2p.transfer.tally import Tally
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ class Runner:
         self._streaming = trio.Lock()
         self._next_reader = 1
         self.readers = 0
+        self._prefetches: set[int] = set()
+        self.pacer = parts.limits.pacer(wanted.digest, lambda: 0 < self.readers == len(self._prefetches))
         self.size_known = wanted.size > 0
         """Whether the size is more than a peer's claim: the manifest's, or the origin's."""
 
@@ -87,10 +89,14 @@ class Runner:
         """Wait until something changed since the call."""
         await self._advanced.wait()
 
-    def join(self, start: int, stop: int, *, background: bool) -> int:
-        """Enter a reader; gives its number."""
+    def join(self, start: int, stop: int, *, background: bool, prefetch: bool = False) -> int:
+        """Enter a reader; gives its number. ``prefetch``: no client waits for it."""
         number, self._next_reader = self._next_reader, self._next_reader + 1
         self.readers += 1
+        if prefetch:
+            self._prefetches.add(number)
+        elif self.pacer is not None:
+            self.pacer.lift()
         self.post(ev.ReaderJoined(number, start, stop, background))
         return number
 
@@ -106,6 +112,7 @@ class Runner:
         """Take a reader out."""
         self.post(ev.ReaderLeft(reader))
         self.readers -= 1
+        self._prefetches.discard(reader)
 
     def readable(self, index: int) -> bool:
         """Whether a client may have a chunk now."""
@@ -263,56 +270,11 @@ class Runner:
 
     async def _request(self, action: act.Request, scope: trio.CancelScope) -> None:
         with scope:
-            try:
-                event = await self._take(action)
-            except StoreError as error:
-                event = ev.StoreFailed(error)
-            except OriginError as error:
-                self.post(ev.RequestFailed(action.request, str(error)))
-                event = origin_failed(error)
-            except PeerError as error:
-                event = ev.RequestFailed(
-                    action.request,
-                    str(error),
-                    stalled=isinstance(error, StalledError),
-                    unmet=isinstance(error, UnmetError),
-                )
+            events = await answer(self, self._parts, action)
             await trio.lowlevel.checkpoint_if_cancelled()
             self._requests.pop(action.request, None)
-            self.post(event)
-
-    async def _take(self, action: act.Request) -> ev.Event:
-        """Get a request's chunks, verify and write them in one hop, and tell which hold."""
-        assert self.layout is not None
-        assert self.partial is not None
-        digest, layout = self.wanted.digest, self.layout
-        start, stop = layout.offset(action.first), layout.offset(action.first + action.count)
-        statistics = self._parts.statistics
-        async with self._parts.buffers.take(stop - start) as buffer:
-            sent = trio.current_time()
-            if stop == start:
-                pass  # nobody need be asked for nothing
-            elif action.provider is None:
-                await self._parts.read_origin(self.wanted, start, stop, buffer)
-                statistics.received_origin += stop - start
-            else:
-                address = (action.provider.host, action.provider.port)
-                async with self._parts.client.get(address, digest, start, stop) as body:
-                    await body.read_into(buffer)
-                statistics.received_peers += stop - start
-            try:
-                held = tuple(await self.partial.write(action.first, buffer))
-            except ValueError:  # the list on disk does not reach so far any more
-                return ev.RequestFailed(action.request, "the list changed meanwhile")
-        if not all(held) and not self.partial.midstates.agrees(self.swarm.lists.adopted):
-            # Verified under another list than the sender's own: no guilt of his.
-            return ev.RequestFailed(action.request, "the list changed meanwhile")
-        good = sum(layout.length(i) for i, ok in enumerate(held, action.first) if ok)
-        self.tally.got(action.provider.node if action.provider is not None else None, good)
-        statistics.chunks_verified += sum(held)
-        statistics.chunks_refused += held.count(False)
-        seconds = trio.current_time() - sent
-        return ev.ChunksTaken(action.request, action.first, held, seconds, last=True)
+            for event in events:
+                self.post(event)
 
     async def _stream(self, first: int, epoch: int, scope: trio.CancelScope) -> None:
         # One that was cancelled may still wait for its thread.

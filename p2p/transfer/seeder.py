@@ -17,22 +17,36 @@ if TYPE_CHECKING:
     from p2p.store.api import Store
     from p2p.transfer.api import TransferStatistics
     from p2p.transfer.holdings import Holdings
+    from p2p.transfer.limits import Limiter
     from p2p.transfer.links import Links
 
 BLOBS = "/p2p/v1/blobs/"
 
+SLOT_RATE = 256 * 1024
+"""Bytes a second that an upload slot is worth under a limit. With half of it a peer takes us for stalled."""
+
 
 class Seeder:
-    """The handler of the peer port. At most ``uploads`` answers under way; beyond, 503."""
+    """The handler of the peer port. At most ``uploads`` answers under way; beyond, 503.
+
+    ``limit`` paces the bytes of all of them together; then there are no more slots than it can feed.
+    """
 
     def __init__(
-        self, store: Store, holdings: Holdings, links: Links, statistics: TransferStatistics, uploads: int
+        self,
+        store: Store,
+        holdings: Holdings,
+        links: Links,
+        statistics: TransferStatistics,
+        uploads: int,
+        limit: Limiter | None = None,
     ) -> None:
         self._store = store
         self._holdings = holdings
         self._links = links
         self._statistics = statistics
-        self._uploads = uploads
+        self._uploads = uploads if limit is None else min(uploads, max(1, limit.rate // SLOT_RATE))
+        self._limit = limit
         self._under_way = 0
 
     async def handle(self, request: Request) -> Response:
@@ -105,7 +119,18 @@ class Seeder:
             yield FileSpan(fd, start, stop - start)
             self._statistics.sent_peers += stop - start
 
-        return ranged_response(request, size, (), parts, close=close, content_type="application/octet-stream")
+        async def paced(start: int, stop: int) -> AsyncIterator[FileSpan]:
+            assert self._limit is not None
+            host = request.peer.rpartition(":")[0]
+            while start < stop:
+                size = min(self._limit.step, stop - start)
+                await self._limit.take(host, size)
+                yield FileSpan(fd, start, size)
+                self._statistics.sent_peers += size
+                start += size
+
+        give = parts if self._limit is None else paced
+        return ranged_response(request, size, (), give, close=close, content_type="application/octet-stream")
 
 
 def _single(request: Request) -> tuple[int, int] | None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from p2p.core.swarm.midstates import Midstates
     from p2p.origin.api import Source
     from p2p.transfer.api import Wanted
+    from p2p.transfer.limits import Pacer
     from p2p.transfer.runner import Runner
 
 SPAN = 16 << 20
@@ -141,12 +142,15 @@ class PassingStream:
     a whole pass, since nothing less can be verified.
     """
 
-    def __init__(self, wanted: Wanted, origin: Source, size: int, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, wanted: Wanted, origin: Source, size: int, nursery: trio.Nursery, pacer: Pacer | None
+    ) -> None:
         self.digest = wanted.digest
         self.size = size
         self._wanted = wanted
         self._origin = origin
         self._nursery = nursery
+        self._pacer = pacer
 
     async def spans(self, start: int, stop: int) -> AsyncIterator[FileSpan | bytes]:
         """Yield the range as bytes."""
@@ -187,6 +191,8 @@ class PassingStream:
         path, wanted = self._wanted.repository.path, self._wanted
         async with self._origin.open(path, wanted.digest, wanted.kind) as body:
             async for part in body:
+                if self._pacer is not None:
+                    await self._pacer.take(len(part), origin=True)
                 hasher.update(part)
                 free = max(0, min(len(part), withheld_from - at))
                 first, last = max(start - at, 0), min(stop - at, free)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from p2p.config import ServerLimits, StoreSettings
+from p2p.config import LimitSettings, ServerLimits, StoreSettings
 from p2p.core.oci.reference import Repository
 from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
 from p2p.core.swarm.reputation import Reputation
@@ -35,6 +35,7 @@ from p2p.transfer.buffers import BufferPool
 from p2p.transfer.engine import Engine
 from p2p.transfer.fetch import PeerClient
 from p2p.transfer.holdings import Holdings
+from p2p.transfer.limits import Limits
 from p2p.transfer.links import Links
 from p2p.transfer.parts import Parts
 from p2p.transfer.seeder import Seeder
@@ -276,6 +277,7 @@ class Options:
     knows: tuple[str, ...] | None = None
     """Addresses of peers, in place of the board: nobody else tells the node of anything."""
     listen: str = "127.0.0.1:0"
+    limits: LimitSettings = field(default_factory=LimitSettings)
     confined: Confined | None = None
     """Made by the test; what it holds is neither told nor asked for."""
 
@@ -340,6 +342,7 @@ class Node:
             leases=ways,
             origin=lambda _: self.origin,
             reputation=self.reputation,
+            limits=Limits(options.limits),
             stream=options.stream,
         )
         self.engine = Engine(
@@ -350,7 +353,14 @@ class Node:
             has_origin=lambda _: options.has_origin,
             confinement=options.confined,
         )
-        seeder = Seeder(self.store, self.holdings, self.links, self.parts.statistics, options.uploads)
+        seeder = Seeder(
+            self.store,
+            self.holdings,
+            self.links,
+            self.parts.statistics,
+            options.uploads,
+            self.parts.limits.up,
+        )
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:

@@ -151,6 +151,16 @@ class RequestFailed:
     stalled: bool = False
     unmet: bool = False
     """The peer said that it does not have what it claimed."""
+    busy: bool = False
+    """The peer said that it has no upload slot free."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeld:
+    """The node's own limits keep a request waiting (``held``), or no longer: the peer is not late by it."""
+
+    request: int
+    held: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +230,7 @@ Event = (
     | ReaderLeft
     | ChunksTaken
     | RequestFailed
+    | RequestHeld
     | OriginOpened
     | OriginAppended
     | OriginMismatch

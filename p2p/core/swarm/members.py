@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from p2p.core.swarm import actions as act
 from p2p.core.swarm.acquaintances import HINTS
 from p2p.core.swarm.bitfield import Bitfield
-from p2p.core.swarm.peer import OVERTAKEN_LIMIT, UNMET_LIMIT, Peer
+from p2p.core.swarm.peer import OVERTAKEN_LIMIT, REFUSED_LIMIT, UNMET_LIMIT, Peer
 from p2p.core.swarm.picker import Rarity
 from p2p.core.wire.common import Provider
 
@@ -22,6 +22,9 @@ RETRY_PEER = 5.0
 """Seconds before a peer that failed is linked again; twice as many each time."""
 
 MOST_RETRY = 80.0
+
+BUSY_SECONDS = 1.0
+"""A peer without a free upload slot is asked again after so long (its Retry-After); what it sends goes on."""
 
 HINTED = "static:"
 """Begins the name of a peer that is known by its address alone, before its id is."""
@@ -38,6 +41,8 @@ class Members:
     ) -> None:
         self.peers: dict[str, Peer] = {}
         self.rarity = Rarity()
+        self.busy: dict[str, float] = {}
+        """Peers that had no upload slot free, and until when they are not asked."""
         self._node = node
         self._most = most
         self._reputation = reputation
@@ -158,6 +163,11 @@ class Members:
         if peer is None:
             return
         peer.requests -= 1
+        if event.busy:
+            peer.refused += not peer.requests
+            if peer.refused < REFUSED_LIMIT:
+                self.busy[pending.peer] = now + BUSY_SECONDS
+                return
         if event.unmet:
             peer.unmet += 1
             if peer.have is not None:
@@ -165,6 +175,13 @@ class Members:
                 self.holds(peer, Bitfield.from_int(peer.have.count, peer.have.bits & ~lacking))
         if event.stalled or not event.unmet or peer.unmet >= UNMET_LIMIT:
             self.drop(pending.peer, now, reason=event.reason)
+
+    def free(self, now: float) -> bool:
+        """Let busy peers be asked again whose time has come; whether there was one."""
+        over = [name for name, at in self.busy.items() if now >= at] if self.busy else ()
+        for name in over:
+            del self.busy[name]
+        return bool(over)
 
     def accuse(self, peer: Peer, offence: str, chunk: int, now: float) -> None:
         """A peer is guilty."""
@@ -187,6 +204,7 @@ class Members:
         self._hints.pop(name, None)
         if peer is None:
             return
+        self.busy.pop(name, None)
         self.cancel_from(name)
         if not gone and not peer.direct:
             self._out.append(act.Unlink(peer.provider, reason))

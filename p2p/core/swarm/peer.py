@@ -16,6 +16,9 @@ UNMET_LIMIT = 2
 OVERTAKEN_LIMIT = 2
 """Requests in a row that others answer sooner before a slow peer is left alone."""
 
+REFUSED_LIMIT = 3
+"""Times that a peer which sends us nothing may say that its upload slots are taken before it is dropped."""
+
 RUN_SECONDS = 1.0
 """One request should not take a peer longer than this."""
 
@@ -52,6 +55,8 @@ class Peer:
     doubts: int = 0
     overtaken: int = 0
     """Requests in a row that were late and were given up, or that another peer answered."""
+    refused: int = 0
+    """Times that it was busy, since its last chunk, while it sent us nothing."""
     direct: bool = False
     """Not linked: a one-chunk blob is asked for at once."""
 

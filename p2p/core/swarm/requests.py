@@ -32,6 +32,8 @@ class Pending:
     late_at: float
     taken: int = 0
     late: bool = False
+    held: float | None = None
+    """Since when this node's own limits keep it waiting."""
 
     @property
     def missing(self) -> range:
@@ -52,6 +54,8 @@ class Requests:
         """Chunks under way."""
         self.origin = 0
         """Requests to the origin."""
+        self.held = 0
+        """Requests that this node's own limits keep waiting."""
 
     def add(self, peer: str, first: int, count: int, now: float) -> Pending:
         """Enter a request."""
@@ -78,6 +82,7 @@ class Requests:
         pending = self.pending.pop(request, None)
         if pending is not None:
             self.origin -= pending.peer == ORIGIN
+            self.held -= pending.held is not None
             for index in pending.missing:
                 self._forget(index, request)
         return pending
@@ -87,6 +92,19 @@ class Requests:
         numbers = {number: None for index in fresh for number in self.by_chunk.get(index, ())}
         found = [self.pending[number] for number in numbers]
         return [one for one in found if all(index in have for index in one.missing)]
+
+    def hold(self, request: int, held: bool, now: float) -> None:
+        """Stop a request's clock, or let it go on: as if it had been sent later by the time between."""
+        pending = self.pending.get(request)
+        if pending is None or held is (pending.held is not None):
+            return
+        self.held += 1 if held else -1
+        if held:
+            pending.held = now
+        elif pending.held is not None:
+            pending.sent += now - pending.held
+            pending.late_at += now - pending.held
+            pending.held = None
 
     def timed(self, seconds: float, count: int) -> None:
         """Count the time of a request for ``count`` chunks."""

@@ -58,6 +58,7 @@ class Schedule:
         swarm = self._swarm
         assert swarm.layout is not None
         assert swarm.have is not None
+        self._all |= swarm.members.free(now)
         self._hedge(now)
         room = self._room()
         if room > 0:
@@ -73,10 +74,11 @@ class Schedule:
             self._news.clear()
 
     def next_late(self) -> float | None:
-        """When the next request counts as late."""
+        """When the next request counts as late, or the next busy peer may be asked again."""
         endgame = self._endgame()
         pending = self._swarm.requests.pending.values()
-        return min((_late_at(p, endgame) for p in pending if p.peer != act.ORIGIN), default=None)
+        late = [_late_at(p, endgame) for p in pending if p.peer != act.ORIGIN and p.held is None]
+        return min((*late, *self._swarm.members.busy.values()), default=None)
 
     def _endgame(self) -> bool:
         have = self._swarm.have
@@ -92,7 +94,8 @@ class Schedule:
         # The last link anchors the list and proves the size: first, before anything rests on them.
         anchor = 1 << layout.last if swarm.untried else 0
         wanted &= demand.window | urgent | anchor
-        most = max(1, (swarm.settings.run if len(swarm.peers) <= FEW else WORK) // layout.chunk)
+        run = swarm.settings.run
+        most = max(1, (run if len(swarm.peers) <= FEW else min(run, WORK)) // layout.chunk)
         waiting = bool(urgent) and not len(swarm.have)
         late = self._late()
         swift = 0
@@ -103,6 +106,8 @@ class Schedule:
         order: list[tuple[bool, int, int, float, float, int, Peer]] = []
         for place, peer in enumerate(peers.values()):
             name = peer.provider.node
+            if name in swarm.members.busy:
+                continue
             if peer.requests < share and wanted & swarm.offered_by(peer):
                 order.append(
                     (name in late, peer.overtaken, peer.requests, -peer.heard, -peer.rate, place, peer)
@@ -164,7 +169,7 @@ class Schedule:
         for pending in list(swarm.requests.pending.values()):
             if pending.request not in swarm.requests.pending:
                 continue
-            if pending.peer == act.ORIGIN or now < _late_at(pending, endgame):
+            if pending.peer == act.ORIGIN or pending.held is not None or now < _late_at(pending, endgame):
                 continue
             pending.late, pending.late_at = True, now + LATE_AGAIN
             if self._drips(pending, now):
@@ -209,6 +214,7 @@ class Schedule:
             peer
             for peer in swarm.peers.values()
             if bits
+            and peer.provider.node not in swarm.members.busy
             and peer.requests < MOST_REQUESTS
             and peer.provider.node not in late
             and swarm.offered_by(peer) & bits == bits

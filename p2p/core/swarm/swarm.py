@@ -159,6 +159,10 @@ class Swarm:
                 self._chunks_taken(event, now)
             case ev.RequestFailed():
                 self._request_failed(event, now)
+            case ev.RequestHeld(request=request, held=held):
+                self.requests.hold(request, held, now)
+                self.patience.progress = now  # our own limits let it begin, or go on: nobody is stuck
+                return
             case ev.PeerHave(peer=name):
                 self.members.have(event, now)
                 self._schedule.news(name)
@@ -278,7 +282,7 @@ class Swarm:
             return
         if peer is not None:
             peer.chunks += len(fresh)
-            peer.unmet = peer.overtaken = 0
+            peer.unmet = peer.overtaken = peer.refused = 0
         self.credit += len(fresh)
         self.flow.add(self.layout.length(event.first, len(event.held)), now)
         self.patience.progress = now
@@ -357,13 +361,9 @@ class Swarm:
 
     def _stuck_at(self) -> float | None:
         """When it is time to ask discovery again, or to lose patience."""
-        if self.turn.busy or self.requests.origin:
+        if self.turn.busy or self.requests.origin or self.requests.held:
             return None
-        return self.patience.due(alone=self._alone)
-
-    @property
-    def _alone(self) -> bool:
-        return not self.peers and not self.turn.held_elsewhere
+        return self.patience.due(alone=not self.peers and not self.turn.held_elsewhere)
 
     def _seek_if_stuck(self, now: float) -> None:
         at = self._stuck_at()

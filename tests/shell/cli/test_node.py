@@ -86,3 +86,13 @@ async def test_a_node_tells_when_it_is_ready_and_ends_at_a_signal(tmp_path: Path
             assert await child.process.wait() == 0
     assert "Traceback" not in child.log.read_text()
     assert json.dumps(child.ready)
+
+
+def test_limits_from_every_source(tmp_path: Path) -> None:
+    file = tmp_path / "node.toml"
+    file.write_text('[limits]\nup = "200MB/s"\ndown = 300_000_000\n')
+    result = CliRunner(env={"REMORA_LIMITS__ORIGIN": "50MiB/s", "REMORA_LIMITS__DOWN": "1GB"}).invoke(
+        main, ["node", "--print-config", "--config", str(file), "--limit-prefetch", "10MB/s"]
+    )
+    limits = tomllib.loads(result.stdout)["limits"]
+    assert limits == {"up": 200_000_000, "down": 10**9, "origin": 50 << 20, "prefetch": 10_000_000}

@@ -61,3 +61,13 @@ def test_the_command(tmp_path: Path, as_json: bool, monkeypatch: pytest.MonkeyPa
     assert "/status" in result.stdout
     if as_json:
         assert json.loads(result.stdout)["store"] == REPORT["store"]
+
+
+def test_a_list_of_objects_within_a_part_has_a_table_of_its_own() -> None:
+    limits = [{"limit": "down", "rate_bytes": 5 << 20, "waited_seconds": 1.25}]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(render({"transfer": {"swarms": 3, "limits": limits, "none": []}}))
+    text = console.export_text()
+    assert "rate bytes" in text
+    assert "5.0 MiB" in text
+    assert "{" not in text

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from p2p.errors import PeerError
-from p2p.transfer.fetch import KEPT, KEPT_PEERS, PeerClient, StalledError, UnmetError
+from p2p.transfer.fetch import KEPT, KEPT_PEERS, BusyError, PeerClient, StalledError, UnmetError
 from tests.support.cluster import open_files
 from tests.support.http_rig import until
 from tests.support.liar import Liar, range_head, send_range
@@ -150,7 +150,7 @@ HEAD = range_head(0, 1000, CONTENT.size)
 ANSWERS = {
     "404": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", UnmetError),
     "416": (b"HTTP/1.1 416 Range\r\nContent-Length: 0\r\n\r\n", UnmetError),
-    "503": (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", PeerError),
+    "503": (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", BusyError),
     "200": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + bytes(1000), PeerError),
     "no range": (b"HTTP/1.1 206 Partial\r\nContent-Length: 1000\r\n\r\n" + bytes(1000), PeerError),
     "another range": (range_head(1, 1001, CONTENT.size) + bytes(1000), PeerError),

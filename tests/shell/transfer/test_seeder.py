@@ -18,8 +18,9 @@ from p2p.core.wire.peer import PeerHello
 from p2p.store.memory import MemoryStore
 from p2p.transfer.api import TransferStatistics
 from p2p.transfer.holdings import Holdings
+from p2p.transfer.limits import BURST_SECONDS, MOST_SENT, Limiter
 from p2p.transfer.links import Links
-from p2p.transfer.seeder import Seeder
+from p2p.transfer.seeder import SLOT_RATE, Seeder
 from tests.support.cluster import open_files
 from tests.support.http_rig import Client, Rig, until
 from tests.support.store_rig import HASHER, MIB, blob, put
@@ -57,7 +58,9 @@ async def _find(message: Any) -> Any:
 
 
 @asynccontextmanager
-async def port(uploads: int = 64, confined: Container[Digest] = ()) -> AsyncIterator[Port]:
+async def port(
+    uploads: int = 64, confined: Container[Digest] = (), limit: Limiter | None = None
+) -> AsyncIterator[Port]:
     before = open_files()
     store = MemoryStore(StoreSettings(minimum_free=0), hasher=HASHER)
     await store.recover()
@@ -65,7 +68,7 @@ async def port(uploads: int = 64, confined: Container[Digest] = ()) -> AsyncIter
     statistics = TransferStatistics()
     hello = PeerHello(PROTOCOL_VERSION, "a" * 32, "me", 1)
     links = Links(hello, holdings, Reputation(), met=lambda _: None, find=_find)
-    seeder = Seeder(store, holdings, links, statistics, uploads)
+    seeder = Seeder(store, holdings, links, statistics, uploads, limit)
     async with trio.open_nursery() as nursery:
         rig = Rig(nursery)
         server = await rig.serve(seeder.handle)
@@ -248,3 +251,31 @@ async def test_what_is_confined_is_answered_like_what_is_not_here() -> None:
         assert peer.statistics.sent_peers == 0
         confined.clear()
         assert (await peer.get()).status == 200
+
+
+@pytest.mark.slow
+async def test_up_holds_for_all_together_and_slots_are_no_more_than_it_feeds() -> None:
+    rate = 3 * MIB
+    async with port(limit=Limiter(rate, most=MOST_SENT)) as at:
+        await put(at.store, CONTENT)
+        assert at.seeder._uploads == rate // SLOT_RATE == 12
+        begin = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(at.get)
+        assert trio.current_time() - begin >= 0.95 * (2 * CONTENT.size / rate - BURST_SECONDS)
+        assert at.statistics.sent_peers == 2 * CONTENT.size
+    async with port(limit=Limiter(1000)) as at:
+        assert at.seeder._uploads == 1
+
+
+@pytest.mark.slow
+async def test_a_peer_that_leaves_while_it_waits_for_the_limit_gives_its_slot_back() -> None:
+    async with port(uploads=1, limit=Limiter(64 * 1024)) as at:
+        await put(at.store, CONTENT)
+        client = await at.client()
+        await client.send(f"GET {PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await client.head()
+        assert at.seeder._under_way == 1
+        await trio.aclose_forcefully(client.stream)
+        await until(lambda: at.seeder._under_way == 0)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.cli.units import format_size, parse_duration, parse_share, parse_size
+from p2p.cli.units import format_size, parse_duration, parse_rate, parse_share, parse_size
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,16 @@ def test_formats() -> None:
         "210 MiB",
         "5.0 TiB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("200MB", 200_000_000), ("200MB/s", 200_000_000), ("1.5 MiB / s", 3 << 19), ("0", 0)]
+)
+def test_rates(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["MB/s", "1MB/h", "1/s/s", "1Mbit/s"])
+def test_what_is_no_rate(text: str) -> None:
+    with pytest.raises(ValueError, match="not a size"):
+        parse_rate(text)

@@ -49,6 +49,8 @@ def test_loopback() -> None:
         ({"host": ("/nowhere",)}, "there is no such directory"),
         ({"store": {"low_water": 0.9, "high_water": 0.5}}, "0 ≤ low_water ≤ high_water ≤ 1"),
         ({"store": {"minimum_free": 1.0}}, "is no share"),
+        ({"limits": {"up": 200_000}}, "limits.up: 200000 bytes a second are too few to work with"),
+        ({"limits": {"prefetch": 1}}, "Write 64KiB/s or more, or 0 for no limit"),
         ({"transfer": {"grace": -1.0}}, "transfer.grace: -1.0 is out of range"),
         ({"upstreams": {"hub": {"url": "hub"}}}, "is not a registry's URL"),
         ({"upstreams": {"hub": {"url": "http://u:p@hub"}}}, "Use username and password"),

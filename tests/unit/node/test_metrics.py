@@ -13,7 +13,7 @@ from p2p.registry.api import RequestStatistics
 from p2p.registry.intake import CollectionStatistics
 from p2p.store.api import StoreStatistics
 from p2p.store.scrubber import ScrubStatistics
-from p2p.transfer.api import TransferStatistics
+from p2p.transfer.api import LimitReport, TransferStatistics
 
 STORE = StoreStatistics(
     blobs=3,
@@ -151,3 +151,12 @@ def test_hostile_labels_stay_labels() -> None:
 def test_every_name_is_ours_or_the_process() -> None:
     assert all(name.startswith(("remora_", "process_")) for name, _ in Parts().scrape())
     assert CONTENT_TYPE.startswith("text/plain")
+
+
+def test_limits_that_are_set() -> None:
+    parts = Parts()
+    assert not any(name.startswith("remora_limit_") and labels for name, labels in parts.scrape())
+    parts.transfer.limits = (LimitReport("down", 5_000_000, 1.5),)
+    found = parts.scrape()
+    assert found["remora_limit_bytes_per_second", (("limit", "down"),)] == 5_000_000
+    assert found["remora_limit_waited_seconds_total", (("limit", "down"),)] == 1.5

@@ -116,3 +116,15 @@ def test_only_recent_times_count() -> None:
     for _ in range(SAMPLES):
         requests.timed(0.2, 1)
     assert requests.hedge_after(1) == pytest.approx(0.4)
+
+
+def test_the_time_that_a_request_is_held_is_not_its_peers() -> None:
+    requests = Requests()
+    pending = requests.add("a", 0, 1, 10.0)
+    requests.hold(pending.request, True, 10.5)
+    assert pending.held == 10.5
+    requests.hold(pending.request, False, 14.5)
+    assert (pending.held, pending.sent, pending.late_at) == (None, 14.0, 14.0 + FIRST_HEDGE)
+    requests.hold(pending.request, False, 99.0)
+    requests.hold(77, True, 99.0)
+    assert pending.sent == 14.0

@@ -8,6 +8,8 @@ from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MIB
+from p2p.core.swarm.members import BUSY_SECONDS
+from p2p.core.swarm.peer import REFUSED_LIMIT
 from p2p.core.swarm.requests import FIRST_HEDGE
 from p2p.core.swarm.schedule import DRIP_SECONDS, ENDGAME, MOST_REQUESTS
 from p2p.core.swarm.settings import SwarmSettings
@@ -245,3 +247,60 @@ def test_without_links_nothing_is_held_back() -> None:
     rig.plan("a")
     rig(ev.PeerState("a", COUNT * MIB, complete=True))
     assert rig.asked["a"]
+
+
+def test_what_our_own_limits_hold_is_neither_late_nor_dripping() -> None:
+    rig = Rig(COUNT, run=MIB)
+    background(rig)
+    rig.follower("held", FULL, Bitfield(COUNT, range(30, 39)))
+    anchored(rig)
+    for name in "ab":
+        rig.follower(name, FULL, Bitfield(COUNT))
+        rig.swarm.peers[name].rate = 10.0 * MIB
+    numbers = list(rig.swarm.requests.pending)
+    assert numbers
+    for number in numbers:
+        rig(ev.RequestHeld(number, True))
+    assert rig.swarm.next_deadline() is None, "nothing to wait for but our own limits"
+    rig.tick(10 * DRIP_SECONDS)
+    assert "held" in rig.swarm.peers
+    assert not rig.of(act.Seek), "nor is anybody else asked"
+    assert rig.swarm.hedges == 0
+    for number in numbers:
+        rig(ev.RequestHeld(number, False))
+    assert not any(rig.swarm.requests.pending[number].late for number in numbers)
+    assert rig.swarm.next_deadline() == rig.now + FIRST_HEDGE
+    rig.tick(rig.now + DRIP_SECONDS)
+    assert "held" not in rig.swarm.peers, "now it is the peer's time again"
+
+
+def test_a_busy_peer_is_asked_again_and_keeps_what_it_is_sending() -> None:
+    rig = Rig(COUNT, run=MIB)
+    background(rig)
+    rig.seeder("busy")
+    anchored(rig)
+    rig.swarm.credit = COUNT
+    rig.tick(0.01)
+    first, second = list(rig.swarm.requests.pending)[:2]
+    rig(ev.RequestFailed(second, "503", busy=True))
+    assert list(rig.swarm.requests.pending) == [first]
+    assert rig.swarm.peers["busy"].requests == 1
+    assert rig.swarm.members.busy["busy"] == rig.now + BUSY_SECONDS
+    assert rig.swarm.next_deadline() is not None
+    rig.tick(0.5)
+    assert list(rig.swarm.requests.pending) == [first]
+    rig.tick(0.01 + BUSY_SECONDS)
+    assert len(rig.swarm.requests.pending) == 2
+
+
+def test_who_only_ever_refuses_is_dropped() -> None:
+    rig = Rig(COUNT, run=MIB)
+    background(rig)
+    rig.seeder("busy")
+    for _ in range(REFUSED_LIMIT):
+        assert "busy" in rig.swarm.peers
+        rig.tick(rig.now + BUSY_SECONDS)
+        for number in list(rig.swarm.requests.pending):
+            rig(ev.RequestFailed(number, "503", busy=True))
+    assert "busy" not in rig.swarm.peers
+    assert not rig.of(act.Accuse)
