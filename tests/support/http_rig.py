@@ -117,8 +117,8 @@ class Rig:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, for at most five seconds."""
-    with trio.fail_after(5):
+    """Wait for a condition, for at most twenty seconds."""
+    with trio.fail_after(20):
         while not condition():  # noqa: ASYNC110 - conditions of the code under test have no event
             await trio.sleep(0.001)
 
