@@ -62,7 +62,8 @@ def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Pro
     point = mix(wanter.point, blob.point)
     pool: dict[str, bool] = dict.fromkeys(blob.complete.window(point, POOL_WHOLE), True)
     pool.update(dict.fromkeys(blob.partial.window(point, POOL_PART), False))
-    if len(pool) < POOL_PART:
+    if len(pool) < POOL_PART and wanting.plan is not None:
+        # Not in the first plan: who asks a moment later must be named as often as who came first.
         for name in blob.waiting.window(point, POOL_PART):
             pool.setdefault(name, False)
     pool.pop(wanter.id, None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from p2p.core.swarm import events as ev
 from p2p.core.wire import tracker as wire
-from p2p.core.wire.common import PROTOCOL_VERSION
+from p2p.core.wire.common import PROTOCOL_VERSION, Holding
 from p2p.discovery import claims
 from p2p.discovery.fallback import Answer, Fallback
 from p2p.discovery.ledger import Ledger
@@ -20,7 +20,8 @@ from tracker import events as tr
 from tracker.core import Tracker
 
 if TYPE_CHECKING:
-    from p2p.core.wire.common import Holding, Provider
+    from p2p.core.wire.common import Provider
+    from p2p.sim.hostile import Liar
     from p2p.sim.node import Node
     from p2p.sim.world import World
 
@@ -60,6 +61,15 @@ class TrackerServer:
         self._controls[conn] = control
         self._handle(tr.Connected(conn, control.hello, "10.0.0.1"))
         return conn
+
+    def lie(self, liar: Liar) -> None:
+        """Take a connection of a peer that claims to have the whole blob, and wants nothing."""
+        self._conns += 1
+        one, content = liar.provider, self._world.content
+        hello = wire.NodeHello(PROTOCOL_VERSION, one.node, one.name, one.host, one.port)
+        self._handle(tr.Connected(self._conns, hello, "10.0.0.1"))
+        holding = Holding(str(content.digest), content.size, content.count, complete=True)
+        self._handle(tr.Received(self._conns, wire.Announce((holding,))))
 
     def disconnect(self, conn: int) -> None:
         """A node is gone."""

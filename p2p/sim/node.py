@@ -102,7 +102,7 @@ class Node:
             reputation=self.reputation,
             size=world.content.size,
         )
-        world.tune(self.swarm)
+        world.tune(self)
         world.heap.log(OPEN, self.number, 0)
         self._perform(self.swarm.start(world.heap.now))
         self.post(ev.ReaderJoined(1, 0, world.content.size, background=not world.scenario.streaming))

@@ -47,7 +47,6 @@ class Scenario:
     churn: float = 0.0
     churn_span: float = 5.0
     rules: str = "remora"
-    neighbours: int = 30
     limit: float = 600.0
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
 

@@ -33,6 +33,7 @@ class Teller:
 
     def __init__(self, node: Node, rng: Rng) -> None:
         self.watches: dict[str, Watch] = {}
+        self.rng = rng
         self.offer = Offer(rng)
         self._node = node
         self._invite_at: float | None = None

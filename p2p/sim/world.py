@@ -23,9 +23,11 @@ from p2p.sim.origin import Origin
 if TYPE_CHECKING:
     from p2p.core.swarm import actions as act
     from p2p.core.swarm.midstates import Midstates
-    from p2p.core.swarm.swarm import Swarm
     from p2p.sim.node import Peer
     from p2p.sim.scenario import Scenario
+
+EARLY = 0.05
+"""Seconds by which those who have the blob are ahead of those who want it."""
 
 DIAL_TRIPS = 4
 """Times the latency until a new link can be used: TCP, the WebSocket's upgrade, both hellos."""
@@ -80,9 +82,9 @@ class World:
         self.origin = Origin(self, scenario.origin_rate, scenario.origin_latency)
         self.tracker = TrackerServer(self, scenario.latency)
         self.invariants = Invariants(self)
-        self.rules = RULES[scenario.rules]
         self.peers: dict[str, Peer] = {}
         self.nodes: list[Node] = []
+        self.liars: list[Liar] = []
         self._controls: dict[str, Control] = {}
         self._lists: dict[bytes, bytes] = {}
         self._dead: set[str] = set()
@@ -104,9 +106,9 @@ class World:
         peer = self.peers.get(name)
         return DIAL_TRIPS * self.network.latency(node.host, peer.host) if peer is not None else 0.0
 
-    def tune(self, swarm: Swarm) -> None:
+    def tune(self, node: Node) -> None:
         """Put a baseline's rules in place of ours."""
-        self.rules.tune(swarm, self.scenario)
+        RULES[self.scenario.rules].tune(node.swarm, node.teller)
 
     def list_id(self, states: Midstates) -> bytes:
         """Give a list's id; every length is hashed once."""
@@ -161,7 +163,9 @@ class World:
             self._add_node(number, known)
         for number in range(scenario.nodes, total):
             provider, kind = providers[number], LIARS[number % len(LIARS)]
-            self.peers[provider.node] = Liar(self, kind, number, provider.node, provider, self._host(number))
+            liar = Liar(self, kind, number, provider.node, provider, self._host(number))
+            self.peers[provider.node] = liar
+            self.liars.append(liar)
 
     def _sample(self, providers: list[Provider], own: int) -> list[Provider]:
         count = min(self.scenario.known, len(providers) - 1)
@@ -181,7 +185,6 @@ class World:
         """Build everything, and enter what is to happen."""
         scenario, heap = self.scenario, self.heap
         self._build()
-        self.rules.begin(self)
         for start, stop in scenario.origin_down:
             heap.at(start, self._origin, True)
             heap.at(stop, self._origin, False)
@@ -192,7 +195,12 @@ class World:
                 heap.at(stop, self._tracker_up)
         for node in self.nodes:
             self._coming += 1
-            heap.at(scenario.arrival * self.rng.random(), self._begin, node)
+            early = node.number < scenario.seeders
+            heap.at(
+                0.0 if early else EARLY * bool(scenario.seeders) + scenario.arrival * self.rng.random(),
+                self._begin,
+                node,
+            )
         for node in self.rng.sample(self.nodes, round(scenario.churn * len(self.nodes))):
             heap.at(scenario.churn_span * self.rng.random(), self._dies, node)
 
@@ -225,6 +233,8 @@ class World:
     def _tracker_up(self) -> None:
         self.tracker.start()
         heap = self.heap
+        for liar in self.liars:
+            heap.at(heap.now, self.tracker.lie, liar)
         for control in self._controls.values():
             heap.at(heap.now + 0.5 * self.rng.random() * bool(heap.now), control.connect)
 

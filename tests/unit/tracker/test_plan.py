@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from p2p.core.wire.common import Holding
+from p2p.core.wire.tracker import Plan
 from tracker.peer_table import PeerTable
 from tracker.plan import PAUSE, PLAN_SIZE, SEEDERS, Pushes, choose, still_good
 
@@ -32,6 +33,9 @@ def test_children_are_spread():
 
 def test_wanters_are_providers_while_there_are_few_others():
     table, wants = swarm(0, 1, 60)
+    assert len(choose(table, wants[0], None)) == 1, "at first only who has something"
+    for wanting in wants:
+        wanting.plan = Plan(A, SIZE, (), "held", 1, "", 3.0)
     plans = [choose(table, wanting, None) for wanting in wants]
     assert all(len(plan) == PLAN_SIZE for plan in plans)
     assert not any(
