@@ -12,7 +12,14 @@ LIARS_SIZE = 256 * MIB
 
 CROWD = Scenario("flash crowd", 100)
 ALONE = CROWD.but(name="without tracker", tracker=False, known=30)
-PLAIN = CROWD.but(name="plain, 30 neighbours", tracker=False, known=30, seeders=1, rules="plain")
+PLAIN = CROWD.but(
+    name="plain, 30 neighbours",
+    tracker=False,
+    known=30,
+    seeders=1,
+    rules="plain",
+    origin_down=((0.0, 1e9),),
+)
 
 
 def _sized(scenario: Scenario, most: int) -> list[Scenario]:

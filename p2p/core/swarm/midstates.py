@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 INITIAL: Final[dict[str, bytes]] = {
@@ -43,20 +43,19 @@ class Midstates:
 
     algorithm: str
     states: bytes = b""
+    length: int = field(init=False, repr=False, compare=False)
+    """How many states; links 0 … length-1 are known."""
 
     def __post_init__(self) -> None:
-        if len(self.states) % self.width:
+        length, rest = divmod(len(self.states), self.width)
+        if rest:
             raise ValueError(f"{len(self.states)} bytes are no whole number of {self.algorithm} states")
+        object.__setattr__(self, "length", length)
 
     @property
     def width(self) -> int:
         """Bytes of a state."""
         return len(INITIAL[self.algorithm])
-
-    @property
-    def length(self) -> int:
-        """How many states; links 0 … length-1 are known."""
-        return len(self.states) // self.width
 
     def state(self, index: int) -> bytes:
         """``s[index]``; ``s[0]`` is the initial value. IndexError beyond the list."""

@@ -68,7 +68,10 @@ class Schedule:
             if wanted and self._all:
                 self._fill(wanted, room, peers, now)
             elif wanted and self._news:
-                self._fill(wanted, room, {name: peers[name] for name in self._news if name in peers}, now)
+                named = [(name, peers[name]) for name in self._news if name in peers]
+                useful = {name: peer for name, peer in named if wanted & swarm.offered_by(peer)}
+                if useful:  # most news are of what is here or on its way
+                    self._fill(wanted, room, useful, now)
             # With room left, nobody had anything more; without, the next answer lets all be asked again.
             self._all = False
             self._news.clear()
