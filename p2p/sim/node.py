@@ -19,6 +19,7 @@ from p2p.sim.content import NOTHING, link
 from p2p.sim.network import Transfer
 from p2p.sim.telling import Teller
 from p2p.transfer.fetch import STALL_SECONDS
+from p2p.transfer.intake import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,6 +86,7 @@ class Node:
         self._requests: dict[int, tuple[act.Request, Transfer | None]] = {}
         self._origin: object = None
         self._armed: float | None = None
+        self._opened_at = 0.0
         self._spins = 0
 
     # ── the swarm's clock ──────────────────────────────────────────────────────────────────────────
@@ -131,8 +133,6 @@ class Node:
         if self._armed == due:
             self._armed = None
             self.post(ev.Tick())
-
-    # ── actions ────────────────────────────────────────────────────────────────────────────────────
 
     def _perform(self, actions: list[act.Action]) -> None:
         world, heap = self.world, self.world.heap
@@ -313,7 +313,8 @@ class Node:
         self._announce()
         if self.world.scenario.streaming:
             self.swarm.readers.active[1].position = self.swarm.layout.offset(self.swarm.have.prefix())  # type: ignore[union-attr]
-        self.teller.offer.seeding = self._origin is not None
+        alone = self.world.heap.now - self._opened_at >= UNSEEN
+        self.teller.offer.seeding = self._origin is not None and (self.swarm.turn.epoch > 0 or alone)
         self.teller.invite()
 
     def _announce(self) -> None:
@@ -335,14 +336,13 @@ class Node:
         heap.at(heap.now + 0.01, self.post, ev.Relinked(have))
         self.teller.flush()
 
-    # ── the origin ─────────────────────────────────────────────────────────────────────────────────
-
     def _opened(self, first: int, epoch: int, token: object) -> None:
         if self._origin is not token or not self.alive:
             return
         if self.world.origin.down:
             self._origin_lost()
             return
+        self._opened_at = self.world.heap.now
         self.post(ev.OriginOpened(self.world.content.size))
         if self._origin is token:
             self.world.origin.stream(self, first, epoch, token)
