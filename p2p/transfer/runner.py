@@ -155,13 +155,15 @@ class Runner:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._timer)
-                for action in self.swarm.start(trio.current_time()):
-                    self._perform(action)
-                self._work()
-                await self.ended.wait()
-                nursery.cancel_scope.cancel()
+                try:
+                    for action in self.swarm.start(trio.current_time()):
+                        self._perform(action)
+                    self._work()
+                    await self.ended.wait()
+                finally:
+                    self._nursery = None  # now, and not when all tasks have ended: news may come between
+                    nursery.cancel_scope.cancel()
         finally:
-            self._nursery = None
             self.swarm.over = True
             self._leave()
             if self.partial is not None:

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from p2p.core.oci.digest import Digest
+from p2p.core.swarm.events import StoreFailed
 from p2p.core.oci.reference import Repository
 from p2p.errors import (
     LocalError,
@@ -28,6 +29,7 @@ from p2p.metadata.memory_private import MemoryPrivacy
 from p2p.origin.api import Kind
 from p2p.transfer.api import Wanted
 from p2p.transfer.confined import Confined
+from p2p.transfer.runner import Runner
 from p2p.transfer.streams import PassingStream
 from tests.support.cluster import APP, Cluster, Node, cluster, read_range, read_start
 from tests.support.http_rig import until
@@ -572,6 +574,39 @@ async def test_cancelled_at_any_step(the_node: bool) -> None:
             read = await checkpoints(world, content, step, the_node=the_node)
         step = step + 1 if step < 10 else int(step * 1.3)
     assert step > 50
+
+
+class _LateNews(trio.abc.Instrument):
+    """Posts to a runner whenever its nursery has closed and it does not say so."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def task_exited(self, task: trio.lowlevel.Task) -> None:
+        nursery = self._runner._nursery
+        if nursery is not None and not nursery.child_tasks and task.parent_nursery is nursery:
+            self._runner.post(StoreFailed(StoreError("late", "news")))
+
+
+async def test_news_that_come_as_a_node_stops_break_nothing() -> None:
+    async with cluster() as world:
+        world.origin.hold(LONG)
+        world.origin.gate_at = MIB
+        node = await world.node("victim")
+
+        async def read() -> None:
+            with pytest.raises(PeerError):
+                await node.read(LONG)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await until(lambda: node.engine.statistics().chunks_verified >= 1)
+            runner = node.engine._runners[LONG.digest]
+            late = _LateNews(runner)
+            trio.lowlevel.add_instrument(late)
+            node._scope.cancel()
+        trio.lowlevel.remove_instrument(late)
+        assert not isinstance(runner.error, RuntimeError)
 
 
 async def test_absurd_sizes_of_a_manifest_are_no_crash() -> None:
