@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 import trio.testing
 
 from p2p.core.oci.digest import Digest
-from p2p.core.swarm.events import StoreFailed
 from p2p.core.oci.reference import Repository
+from p2p.core.swarm.events import StoreFailed
 from p2p.errors import (
     LocalError,
     OriginError,
@@ -29,12 +29,14 @@ from p2p.metadata.memory_private import MemoryPrivacy
 from p2p.origin.api import Kind
 from p2p.transfer.api import Wanted
 from p2p.transfer.confined import Confined
-from p2p.transfer.runner import Runner
 from p2p.transfer.streams import PassingStream
 from tests.support.cluster import APP, Cluster, Node, cluster, read_range, read_start
 from tests.support.http_rig import until
 from tests.support.liar import damaged, send_range
 from tests.support.store_rig import MIB, Blob, blob
+
+if TYPE_CHECKING:
+    from p2p.transfer.runner import Runner
 
 CONTENT = blob(3 * MIB + 77)
 SOMEWHERE = Repository("test", "somewhere")
