@@ -192,7 +192,7 @@ def test_what_was_acknowledged_outlives_every_crash(directory: Path) -> None:
         wait_until("the uploads' expiry", lambda: time.perf_counter() > last + EXPIRY + 1)
         node.stop()
         node.start()
-        assert not files_of(node.state, "uploads")
+        wait_until("expired uploads to go", lambda: not files_of(node.state, "uploads"), timeout=20)
         pull_all(node, desk)
 
 
