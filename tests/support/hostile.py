@@ -31,6 +31,7 @@ from p2p.core.wire.peer import (
     Subscribe,
 )
 from p2p.store.verify import LinkHasher
+from tests.support.liar import Replayed, read_head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +89,9 @@ class HostilePeer:
     async def _serve(self, stream: trio.SocketStream) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed):
             async with stream:
-                while head := await _read_head(stream):
+                while head := await read_head(stream):
                     if EXCHANGE.encode() in head.split(b"\r\n", 1)[0]:
-                        await self._exchange(_Replayed(head, stream))
+                        await self._exchange(Replayed(head, stream))
                         return
                     await self._answer(stream, head)
 
@@ -156,39 +157,6 @@ class _Claimed:
         if lie is Lie.FALSE_LIST:
             self.data[self.layout.offset(self.layout.count // 2)] ^= 1
         self.states = _states(Digest.parse(digest), self.layout, self.data)
-
-
-class _Replayed(trio.abc.Stream):
-    """A stream whose first bytes were read already."""
-
-    def __init__(self, start: bytes, stream: trio.SocketStream) -> None:
-        self._start = start
-        self._stream = stream
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if self._start:
-            start, self._start = self._start, b""
-            return start
-        return await self._stream.receive_some(max_bytes)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-async def _read_head(stream: trio.SocketStream) -> bytes:
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        received = await stream.receive_some(65536)
-        if not received:
-            return b""
-        head += bytes(received)
-    return head
 
 
 def _states(digest: Digest, layout: Layout, data: bytearray) -> StateList:

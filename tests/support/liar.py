@@ -71,7 +71,7 @@ class Liar:
             async with stream:
                 while head := await read_head(stream):
                     if EXCHANGE in head.split(b"\r\n", 1)[0]:
-                        await self._exchange(_Replayed(head, stream))
+                        await self._exchange(Replayed(head, stream))
                         return
                     first, stop = _range(head)
                     self.asked.append((first, stop))
@@ -142,7 +142,7 @@ def _range(head: bytes) -> tuple[int, int]:
     return int(first), int(last) + 1
 
 
-class _Replayed(trio.abc.Stream):
+class Replayed(trio.abc.Stream):
     """A stream whose first bytes were read already."""
 
     def __init__(self, start: bytes, stream: trio.SocketStream) -> None:
