@@ -114,6 +114,12 @@ class Holdings:
         if offer is not None:
             offer.seeding = on
 
+    def spread(self, digest: Digest, chunks: int) -> None:
+        """Note which chunks (bits) others are known to hold: of interest while one seeds."""
+        offer = self._offers.get(str(digest))
+        if offer is not None:
+            offer.spread = chunks
+
     def serves(self, digest: Digest, host: str, more: int) -> None:
         """Note that ``more`` answers (1 or -1) to ``host`` are under way."""
         key = str(digest)

@@ -25,17 +25,23 @@ WAIT = 1.0
 """Seconds without an invitation after which one goes out in any case: those served may be stuck."""
 
 ALONE = 5.0
-"""Seconds after which a chunk of the origin's that one subscriber heard of is told to others: it may lie."""
+"""Seconds after which a chunk of the origin's that one subscriber heard of is told to others: it may lie.
+
+Only where nobody else is known to hold the chunk, and where nobody can be told of anything newer: on slow
+links five seconds are a few chunks, and sent twice before others are sent once they cost the swarm its pace.
+"""
 
 
 class Offer:
     """Which chunks of one growing blob each subscriber has heard of. Subscribers go by any hashable name.
 
-    ``seeding``: the chunks that come now come from the origin.
+    ``seeding``: the chunks that come now come from the origin. ``spread``: bits of those that others are
+    known to hold.
     """
 
     def __init__(self, rng: Rng) -> None:
         self.seeding = False
+        self.spread = 0
         self._rng = rng
         self._told: dict[object, int] = {}
         self._turn: deque[object] = deque()
@@ -84,10 +90,29 @@ class Offer:
 
     def invite(self, have: int, served: int, now: float) -> object | None:
         """Give the subscriber that is to be told now, None for nobody; ``served`` others are being served."""
-        while self._alone and (self._alone[0][0] + ALONE <= now or not self.seeding):
-            self._hidden &= ~self._alone.popleft()[1]
+        if not self.seeding:
+            self._alone.clear()
+            self._hidden = 0
         if now < self._next(served):
             return None
+        name = self._first_in_turn(have, now)
+        if name is None and self._unveil(now):
+            name = self._first_in_turn(have, now)
+        return name
+
+    def _unveil(self, now: float) -> bool:
+        """Have all hear of what one alone heard of long ago and nobody else holds."""
+        stale = 0
+        while self._alone and self._alone[0][0] + ALONE <= now:
+            stale |= self._alone.popleft()[1]
+        # What has spread is left to those who have it, and looked at again: they may go.
+        if stale & self.spread:
+            self._alone.append((now, stale & self.spread))
+        self._hidden &= ~stale | self.spread
+        return bool(stale & ~self.spread)
+
+    def _first_in_turn(self, have: int, now: float) -> object | None:
+        """Give the first in turn for whom there is news, and count it as told."""
         turn, told = self._turn, self._told
         news = have & ~self._hidden
         for _ in range(len(turn)):
@@ -112,7 +137,7 @@ class Offer:
         news = have & ~self._hidden
         if any(news & ~told for told in self._told.values()):
             return self._next(served)
-        return self._alone[0][0] + ALONE if self._alone and self._told else None
+        return max(self._alone[0][0] + ALONE, self._next(served)) if self._alone and self._told else None
 
     def _next(self, served: int) -> float:
         if len(self._told) <= BUSY:

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2p.config import StoreSettings
-from p2p.core.swarm.offer import PACE
+from p2p.core.swarm.offer import ALONE, PACE
 from p2p.store.memory import MemoryStore
 from p2p.transfer.holdings import Holdings, Watcher
 from tests.support.store_rig import HASHER, MIB, blob, put
@@ -88,6 +88,36 @@ async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
         assert set(told[5:]) == {0, 1, 2, 3, 4}
         holdings.serves(CONTENT.digest, "10.0.0.8", -1)
         nursery.cancel_scope.cancel()
+
+
+async def test_what_has_spread_is_told_to_nobody_else_while_the_origin_streams(
+    store: MemoryStore, autojump_clock: MockClock
+) -> None:
+    holdings = Holdings(store, rng=random.Random(0))
+    watchers: list[Watcher] = [lambda _, i=i: None for i in range(4)]  # type: ignore[misc]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(holdings.run)
+        partial = await store.open_partial(CONTENT.digest, CONTENT.size)
+        holdings.begin(partial)
+        for watcher in watchers:
+            holdings.watch(NAME, watcher)
+        holdings.seeding(CONTENT.digest, on=True)
+        for index in range(2):
+            await partial.append(index, CONTENT.chunk(index))
+            holdings.changed(CONTENT.digest)
+            holdings.spread(CONTENT.digest, 0b01)
+            await trio.sleep(PACE)
+        await trio.sleep(ALONE + 10 * PACE)
+        held = holdings.held(CONTENT.digest)
+        assert held is not None
+        seen = [holdings.told(held, NAME, watcher).have for watcher in watchers]
+        assert [sum(index in have for have in seen) for index in range(2)] == [1, 4]
+        holdings.seeding(CONTENT.digest, on=False)
+        holdings.changed(CONTENT.digest)
+        await trio.sleep(5 * PACE)
+        assert all(len(holdings.told(held, NAME, watcher).have) == 2 for watcher in watchers)
+        nursery.cancel_scope.cancel()
+    await partial.close()
 
 
 async def test_what_may_be_seen_at_all_is_told_to_all_at_once(store: MemoryStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from p2p.core.swarm.chunks import MIB
 from p2p.sim.scenario import SMALL, Scenario
 from p2p.sim.world import run
 
@@ -23,6 +24,13 @@ def test_a_flash_crowd_takes_one_copy_from_the_origin() -> None:
     assert result.streams == 1
     assert result.makespan >= SMALL / FLASH.down, "nobody is faster than its link"
     assert result.median <= result.makespan == result.times[-1]
+
+
+@pytest.mark.parametrize("rate", [125e6, 12.5e6])
+def test_a_crowd_takes_as_many_rounds_on_slow_links_as_on_fast_ones(rate: float) -> None:
+    result = run(Scenario("slow", 16, size=512 * MIB, up=rate, down=rate, origin_rate=rate))
+    assert result.copies == pytest.approx(1.0)
+    assert result.ratio <= 1.12
 
 
 def test_who_has_it_needs_no_origin() -> None:

@@ -75,6 +75,39 @@ def test_each_chunk_of_the_origin_goes_to_one_first() -> None:
     assert one.invite(0b1111, 0, ALONE) is not None, "whoever heard of it may lie"
 
 
+def test_what_has_spread_is_left_to_those_who_have_it() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    for index in range(3):
+        one.invite((1 << index + 1) - 1, 0, float(index) / 10)
+    one.spread = 0b101
+    name = one.invite(0b111, 0, ALONE + 1)
+    assert name is not None
+    assert one.told(name) & 0b010, "nobody else holds it: whoever heard of it may lie"
+    assert sum(one.told(other) & 0b101 for other in "abcd") == 0b101, "told to one each"
+    one.spread = 0
+    now = one.next_at(0b111, 0)
+    assert now == ALONE + 1 + PACE, "the other two have not heard of it yet"
+    while one.invite(0b111, 0, now) is not None:
+        now += PACE
+    assert all(one.told(other) & 0b010 for other in "abcd")
+    assert not one.settled(0b111)
+    now = 2 * ALONE + 1
+    while one.invite(0b111, 0, now) is not None:
+        now += PACE
+    assert one.settled(0b111), "who had it may have gone"
+
+
+def test_nothing_old_is_told_while_somebody_is_served() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    one.invite(1, 0, 0.0)
+    late = ALONE - WAIT / 2
+    one.invite(0b11, 0, late)
+    assert one.invite(0b11, BUSY, ALONE) is None
+    assert one.next_at(0b11, BUSY) == late + WAIT
+
+
 def test_what_one_alone_heard_of_is_anothers_when_it_leaves() -> None:
     one = offer(*"abcd")
     one.seeding = True
