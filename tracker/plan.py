@@ -109,10 +109,16 @@ def _cut(ranked: list[tuple[int, bool, int, str]], holder: str) -> list[tuple[in
 
 
 class Pushes:
-    """When each want's plan is due: a heap whose stale entries are skipped."""
+    """When each want's plan is due. Of those that are, the one whose last plan expires first goes first.
+
+    Two heaps whose stale entries are skipped: by the time they are due, and, of those that are, by the time
+    of the last plan. In a rush there is more to do than time: who would like more providers waits behind
+    whoever is about to be left with none.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Wanting]] = []
+        self._later: list[tuple[float, int, Wanting]] = []
+        self._ready: list[tuple[float, float, int, Wanting]] = []
         self._count = 0
 
     def schedule(self, wanting: Wanting, at: float) -> None:
@@ -121,13 +127,18 @@ class Pushes:
         if at < wanting.due:
             wanting.due = at
             self._count += 1
-            heapq.heappush(self._heap, (at, self._count, wanting))
+            heapq.heappush(self._later, (at, self._count, wanting))
 
     def take(self, now: float, limit: int) -> list[Wanting]:
         """Give up to ``limit`` wants whose plan is due; each is taken as pushed at ``now``."""
+        later, ready = self._later, self._ready
+        while later and later[0][0] <= now:
+            at, count, wanting = heapq.heappop(later)
+            if wanting.alive and wanting.due == at:
+                heapq.heappush(ready, (wanting.pushed, at, count, wanting))
         taken: list[Wanting] = []
-        while self._heap and len(taken) < limit and self._heap[0][0] <= now:
-            at, _, wanting = heapq.heappop(self._heap)
+        while ready and len(taken) < limit:
+            _, at, _, wanting = heapq.heappop(ready)
             if wanting.alive and wanting.due == at:
                 wanting.pushed, wanting.due = now, float("inf")
                 taken.append(wanting)
@@ -135,6 +146,10 @@ class Pushes:
 
     def next_deadline(self) -> float | None:
         """When the next plan is due."""
-        while self._heap and not (self._heap[0][2].alive and self._heap[0][2].due == self._heap[0][0]):
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        while self._ready and not (self._ready[0][3].alive and self._ready[0][3].due == self._ready[0][1]):
+            heapq.heappop(self._ready)
+        if self._ready:
+            return self._ready[0][1]
+        while self._later and not (self._later[0][2].alive and self._later[0][2].due == self._later[0][0]):
+            heapq.heappop(self._later)
+        return self._later[0][0] if self._later else None

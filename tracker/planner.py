@@ -126,9 +126,12 @@ class Planner:
     def _stands(self, wanting: Wanting, state: str, epoch: int) -> bool:
         """Whether a want's last plan is as good as a new one: in a big swarm most are."""
         last = wanting.plan
-        if last is None or wanting.repeats >= REPEATS or (last.lease, last.epoch) != (state, epoch):
+        if last is None or wanting.repeats >= REPEATS:
             return False
-        return still_good(wanting)
+        # That somebody has it all by now is no news to a node with all the providers that it can use; when a
+        # crowd hears it at once, it makes all plans of all its wants due anew.
+        whole = last.lease == "held" and state == "none"
+        return (whole or (last.lease, last.epoch) == (state, epoch)) and still_good(wanting)
 
     def _renew(self, wanting: Wanting, now: float) -> tuple[str, ...]:
         """Let a plan stand, with all others of its node that are due soon: digests for one message."""

@@ -98,9 +98,26 @@ def test_pushes_pause_and_forget():
     pushes.schedule(a, 1.0)
     assert pushes.next_deadline() == 1.0 + PAUSE
     b.alive = False
-    assert pushes.take(9.0, 1) == [a]
-    assert pushes.take(9.0, 9) == [c]
+    assert pushes.take(9.0, 1) == [c]
+    assert pushes.take(9.0, 9) == [a]
     assert pushes.next_deadline() is None
+
+
+def test_of_plans_that_are_due_the_oldest_goes_first():
+    """More providers are good to have; a plan that expires leaves its node with none."""
+    _, (old, young, first) = swarm(1, 1, 3)
+    pushes = Pushes()
+    old.pushed, young.pushed = 0.0, 0.9
+    pushes.schedule(young, 1.9)
+    pushes.schedule(old, 2.0)
+    assert pushes.next_deadline() == 1.9
+    assert pushes.take(2.5, 1) == [old]
+    pushes.schedule(first, 2.5)
+    assert pushes.next_deadline() == 1.9, "one that is due waits still"
+    assert pushes.take(2.5, 1) == [first], "who has no plan yet goes before all"
+    young.alive = False
+    assert pushes.next_deadline() is None
+    assert pushes.take(9.0, 1) == []
 
 
 def test_a_full_plan_is_good_while_all_hold():

@@ -3,6 +3,7 @@ from __future__ import annotations
 from p2p.core.wire import tracker as wire
 from p2p.core.wire.common import Holding
 from tracker.core import PLANS_A_MESSAGE
+from tracker.plan import REPEATS
 from tracker.planner import FEW, TOP_UP
 
 A = "sha256:" + "a" * 64
@@ -32,6 +33,25 @@ def test_full_plans_of_a_node_stand_in_one_message(world):
     assert world.tracker.counters.renewals == 3
     world.advance(2.1)
     assert len(world.of(a, wire.PlansStand)) == 2
+
+
+def test_a_whole_copy_is_no_reason_to_make_full_plans_anew(world):
+    """A crowd would hear of it at once, for each of its wants: thousands of plans in a moment."""
+    conns = holders(world, 50, A)
+    a = world.node("a")
+    world.want(a, A)
+    assert world.plan(a).lease == "granted"
+    b = world.node("b")
+    world.want(b, A)
+    assert world.plan(b).lease == "held"
+    first = world.plan(b)
+    world.say(conns[0], wire.Announce((Holding(A, 10 << 20, 10, True),)))
+    world.say(a, wire.Announce((Holding(A, 10 << 20, 10, True),)))
+    world.advance(2.1)
+    assert world.plan(b) is first
+    assert world.of(b, wire.PlansStand)
+    world.advance(2.0 * REPEATS + 0.1)
+    assert world.plan(b).lease == "none", "with the next one that is drawn"
 
 
 def test_a_plan_that_does_not_stand_is_made_anew(world):
