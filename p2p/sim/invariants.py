@@ -38,7 +38,9 @@ class Invariants:
     def asked(self, node: Node, peer: Peer | None, action: act.Request) -> None:
         """A request: nothing that is held, and nothing twice but for a cause."""
         swarm = node.swarm
-        assert peer is None or swarm.peers[peer.name].requests <= MOST_REQUESTS
+        # Who is asked may be let go in the same breath; that request is taken back right after this.
+        asked = swarm.peers.get(peer.name) if peer is not None else None
+        assert asked is None or asked.requests <= MOST_REQUESTS, f"node {node.number} asks too much of one"
         for index in range(action.first, action.first + action.count):
             assert not node.bits >> index & 1, f"node {node.number} asks for chunk {index}, which it has"
             requests = swarm.requests.by_chunk.get(index, ())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from p2p.core.swarm import actions as act
+from p2p.core.swarm.schedule import MOST_REQUESTS
 from p2p.sim.scenario import SMALL, Scenario
 from p2p.sim.world import World
 
@@ -42,6 +43,17 @@ def test_a_question_asked_twice_without_cause(node: Node) -> None:
         swarm.requests.add("x", chunk, 1, node.world.heap.now)
     with pytest.raises(AssertionError, match=r"without cause|asks 3 times"):
         node.world.asked(node, None, act.Request(1, None, chunk, 1))
+
+
+def test_too_much_asked_of_one_peer_and_one_that_is_let_go_in_the_same_breath(node: Node) -> None:
+    chunk = next(index for index in range(64) if not node.bits >> index & 1)
+    peer = next(iter(node.swarm.peers.values()))
+    asked = act.Request(1, peer.provider, chunk, 1)
+    peer.requests = MOST_REQUESTS + 1
+    with pytest.raises(AssertionError, match="too much of one"):
+        node.world.asked(node, node.world.peers[peer.provider.node], asked)
+    node.swarm.members.drop(peer.provider.node, node.world.heap.now)
+    node.world.asked(node, node.world.peers[peer.provider.node], asked)
 
 
 def test_a_wrong_byte_in_a_complete_blob_is_counted(node: Node) -> None:
