@@ -6,13 +6,16 @@ from collections.abc import Iterable, Iterator
 
 
 class Bitfield:
-    """Which of ``count`` chunks are there. On the wire: little-endian bytes, chunk 0 the lowest bit."""
+    """Which of ``count`` chunks are there. On the wire: little-endian bytes, chunk 0 the lowest bit.
 
-    __slots__ = ("_bits", "_size", "count")
+    ``bits``: the same as an integer, chunk 0 the lowest; for others to read.
+    """
+
+    __slots__ = ("_size", "bits", "count")
 
     def __init__(self, count: int, chunks: Iterable[int] = ()) -> None:
         self.count = count
-        self._bits = 0
+        self.bits = 0
         self._size = 0
         for index in chunks:
             self.add(index)
@@ -28,7 +31,7 @@ class Bitfield:
         if bits < 0 or bits >> count:
             raise ValueError(f"bits beyond chunk {count - 1}")
         field = cls(count)
-        field._bits = bits
+        field.bits = bits
         field._size = bits.bit_count()
         return field
 
@@ -41,12 +44,7 @@ class Bitfield:
 
     def to_bytes(self) -> bytes:
         """Write the wire form: ``ceil(count / 8)`` bytes."""
-        return self._bits.to_bytes((self.count + 7) // 8, "little")
-
-    @property
-    def bits(self) -> int:
-        """The bits as an integer, chunk 0 the lowest."""
-        return self._bits
+        return self.bits.to_bytes((self.count + 7) // 8, "little")
 
     @property
     def complete(self) -> bool:
@@ -58,32 +56,40 @@ class Bitfield:
         if not 0 <= index < self.count:
             raise IndexError(f"chunk {index} of {self.count}")
         bit = 1 << index
-        if self._bits & bit:
+        if self.bits & bit:
             return False
-        self._bits |= bit
+        self.bits |= bit
         self._size += 1
         return True
 
+    def join(self, bits: int) -> None:
+        """Add all of ``bits``; ValueError for bits beyond ``count``."""
+        bits |= self.bits
+        if bits < 0 or bits >> self.count:
+            raise ValueError(f"bits beyond chunk {self.count - 1}")
+        self.bits = bits
+        self._size = bits.bit_count()
+
     def prefix(self, start: int = 0) -> int:
         """First chunk from ``start`` on that is missing (``count`` where none is)."""
-        missing = ~(self._bits >> start)
+        missing = ~(self.bits >> start)
         return min(self.count, start + (missing & -missing).bit_length() - 1)
 
     def copy(self) -> Bitfield:
         """Give an independent copy."""
-        return Bitfield.from_int(self.count, self._bits)
+        return Bitfield.from_int(self.count, self.bits)
 
     def __contains__(self, index: int) -> bool:
-        return index >= 0 and bool(self._bits >> index & 1)
+        return index >= 0 and bool(self.bits >> index & 1)
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[int]:
-        return iter_bits(self._bits)
+        return iter_bits(self.bits)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bitfield) and (self.count, self._bits) == (other.count, other._bits)
+        return isinstance(other, Bitfield) and (self.count, self.bits) == (other.count, other.bits)
 
     __hash__ = None  # type: ignore[assignment]  # mutable: unhashable on purpose
 

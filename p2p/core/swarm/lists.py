@@ -128,7 +128,7 @@ class Lists:
 
     def known(self, length: int, count: int) -> int:
         """Chunks of a blob of ``count`` whose links a list of ``length`` states knows, as bits."""
-        if not self._links or length == count - 1:
+        if length == count - 1 or not self._links:
             return (1 << count) - 1
         return (1 << length) - 1
 

@@ -134,15 +134,14 @@ class Members:
         if peer is None or peer.have is None:
             return
         peer.heard = now
-        added, count = 0, peer.have.count
+        told, count = 0, peer.have.count
         for index in event.chunks:
             if not 0 <= index < count:
-                self.rarity.add(added)  # for it is taken whole from the counts
                 self.accuse(peer, f"claims chunk {index} of {count}", -1, now)
                 return
-            if peer.have.add(index):
-                added |= 1 << index
-        self.rarity.add(added)
+            told |= 1 << index
+        self.rarity.add(told & ~peer.have.bits)
+        peer.have.join(told)
 
     def absent(self, name: str, layout: Layout | None, now: float) -> None:
         """A peer holds nothing now; it will say when that changes."""

@@ -27,22 +27,20 @@ class Patience:
 
     def due(self, *, alone: bool) -> float:
         """When it is time to ask again, or to lose patience; ``alone``: nobody could bring progress."""
+        # Twice after each event, so without calls.
+        again = self.sought + SEEK_EVERY
         if alone:
-            wait = self.sought
-        elif self.sought < self._stall:
-            wait = min(self._stall, self.progress + PATIENCE)
-        else:
-            wait = self.progress + PATIENCE
-        return max(wait, self.sought + SEEK_EVERY)
+            return again
+        wait = self.progress + PATIENCE
+        stall = max(self.progress, self.hope) + STALL
+        if self.sought < stall < wait:
+            wait = stall
+        return max(wait, again)
 
     def stalled(self, now: float) -> bool:
         """Whether nothing came for a while."""
-        return now >= self._stall
+        return now >= max(self.progress, self.hope) + STALL
 
     def over(self, now: float) -> bool:
         """Whether it has taken too long."""
         return now >= self.progress + PATIENCE
-
-    @property
-    def _stall(self) -> float:
-        return max(self.progress, self.hope) + STALL

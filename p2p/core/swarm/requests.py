@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm.actions import ORIGIN
@@ -40,14 +43,25 @@ class Pending:
         """Chunks that have not come yet."""
         return range(self.first + self.taken, self.first + self.count)
 
+    def due(self, *, endgame: bool) -> float:
+        """When it counts as late: in the endgame after half the time, the first time. Infinite: never."""
+        if self.held is not None or self.peer == ORIGIN:
+            return inf
+        return (self.sent + self.late_at) / 2 if endgame and not self.late else self.late_at
+
 
 class Requests:
     """The table of requests of one swarm, and the distribution of their times."""
 
     def __init__(self) -> None:
         self._next = 1
-        self._times: list[float] = []
+        self._times: deque[float] = deque()
+        self._sorted: list[float] = []
+        """The same times in order."""
         self._swiftest = 0.0
+        self._first_late: float | None = None
+        """What ``first_late`` found, None where it is to be looked for again."""
+        self._endgame = False
         self.pending: dict[int, Pending] = {}
         self.by_chunk: dict[int, list[int]] = {}
         self.bits = 0
@@ -63,6 +77,7 @@ class Requests:
         self._next += 1
         self.pending[pending.request] = pending
         self.origin += peer == ORIGIN
+        self._first_late = None
         for index in pending.missing:
             self.by_chunk.setdefault(index, []).append(pending.request)
             self.bits |= 1 << index
@@ -81,6 +96,7 @@ class Requests:
         """Take a request out; None where it is unknown (cancelled before)."""
         pending = self.pending.pop(request, None)
         if pending is not None:
+            self._first_late = None
             self.origin -= pending.peer == ORIGIN
             self.held -= pending.held is not None
             for index in pending.missing:
@@ -90,6 +106,8 @@ class Requests:
     def needless(self, fresh: Iterable[int], have: Bitfield) -> list[Pending]:
         """Give the requests for ``fresh`` chunks, which came another way, that miss nothing any more."""
         numbers = {number: None for index in fresh for number in self.by_chunk.get(index, ())}
+        if not numbers:
+            return []
         found = [self.pending[number] for number in numbers]
         return [one for one in found if all(index in have for index in one.missing)]
 
@@ -98,6 +116,7 @@ class Requests:
         pending = self.pending.get(request)
         if pending is None or held is (pending.held is not None):
             return
+        self._first_late = None
         self.held += 1 if held else -1
         if held:
             pending.held = now
@@ -109,9 +128,23 @@ class Requests:
     def timed(self, seconds: float, count: int) -> None:
         """Count the time of a request for ``count`` chunks."""
         self._swiftest = min(seconds, self._swiftest * 1.02) if self._times else seconds
-        self._times.append(seconds / count)
+        each = seconds / count
+        self._times.append(each)
+        insort(self._sorted, each)
         if len(self._times) > SAMPLES:
-            del self._times[0]
+            del self._sorted[bisect_left(self._sorted, self._times.popleft())]
+
+    def first_late(self, *, endgame: bool) -> float:
+        """When the first of all requests counts as late; infinite: none ever does."""
+        if self._first_late is None or endgame is not self._endgame:
+            self._endgame = endgame
+            self._first_late = min([one.due(endgame=endgame) for one in self.pending.values()], default=inf)
+        return self._first_late
+
+    def postpone(self, pending: Pending, until: float) -> None:
+        """Let a request count as late at ``until``, not before."""
+        pending.late_at = until
+        self._first_late = None
 
     @property
     def swiftest(self) -> float:
@@ -120,9 +153,9 @@ class Requests:
 
     def hedge_after(self, count: int) -> float:
         """Seconds after which a request for ``count`` chunks is late: twice the recent 95th percentile."""
-        if len(self._times) < 4:
+        ordered = self._sorted
+        if len(ordered) < 4:
             return FIRST_HEDGE
-        ordered = sorted(self._times)
         late = 2 * count * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
         return min(MOST_HEDGE, max(LEAST_HEDGE, late))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,12 @@ class Schedule:
         swarm = self._swarm
         assert swarm.layout is not None
         assert swarm.have is not None
-        self._all |= swarm.members.free(now)
-        self._hedge(now)
+        if swarm.members.busy and swarm.members.free(now):
+            self._all = True
+        if now >= swarm.requests.first_late(endgame=self._endgame()):
+            self._hedge(now)
+        if not self._all and not self._news:
+            return
         room = self._room()
         if room > 0:
             missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
@@ -78,10 +83,10 @@ class Schedule:
 
     def next_late(self) -> float | None:
         """When the next request counts as late, or the next busy peer may be asked again."""
-        endgame = self._endgame()
-        pending = self._swarm.requests.pending.values()
-        late = [_late_at(p, endgame) for p in pending if p.peer != act.ORIGIN and p.held is None]
-        return min((*late, *self._swarm.members.busy.values()), default=None)
+        at = self._swarm.requests.first_late(endgame=self._endgame())
+        if busy := self._swarm.members.busy:
+            at = min(at, *busy.values())
+        return None if at == inf else at
 
     def _endgame(self) -> bool:
         have = self._swarm.have
@@ -108,10 +113,12 @@ class Schedule:
         share = -(-self._depth() // max(1, most * len(swarm.peers)))
         order: list[tuple[bool, int, int, float, float, int, Peer]] = []
         for place, peer in enumerate(peers.values()):
-            name = peer.provider.node
-            if name in swarm.members.busy:
+            # Most peers fail of the first three, which cost next to nothing.
+            have = peer.have
+            if peer.requests >= share or have is None or not wanted & have.bits:
                 continue
-            if peer.requests < share and wanted & swarm.offered_by(peer):
+            name = peer.provider.node
+            if name not in swarm.members.busy and wanted & swarm.offered_by(peer):
                 order.append(
                     (name in late, peer.overtaken, peer.requests, -peer.heard, -peer.rate, place, peer)
                 )
@@ -172,9 +179,10 @@ class Schedule:
         for pending in list(swarm.requests.pending.values()):
             if pending.request not in swarm.requests.pending:
                 continue
-            if pending.peer == act.ORIGIN or pending.held is not None or now < _late_at(pending, endgame):
+            if now < pending.due(endgame=endgame):
                 continue
-            pending.late, pending.late_at = True, now + LATE_AGAIN
+            pending.late = True
+            swarm.requests.postpone(pending, now + LATE_AGAIN)
             if self._drips(pending, now):
                 swarm.members.drop(pending.peer, now, reason="slow: below a tenth of the others' median")
                 continue
@@ -190,7 +198,7 @@ class Schedule:
             if others:
                 first = min(pending, others[0], key=lambda one: one.sent)
                 # Where all are slow, each next one is given more time, so that one of them ends.
-                fresh.late_at = max(fresh.late_at, now + 2 * (now - first.sent))
+                swarm.requests.postpone(fresh, max(fresh.late_at, now + 2 * (now - first.sent)))
                 swarm.members.give_up(first)
 
     def _drips(self, pending: Pending, now: float) -> bool:
@@ -223,8 +231,3 @@ class Schedule:
             and swarm.offered_by(peer) & bits == bits
         ]
         return min(fit, key=lambda peer: (peer.overtaken, peer.requests, -peer.rate), default=None)
-
-
-def _late_at(pending: Pending, endgame: bool) -> float:
-    """When a request counts as late: in the endgame after half the time, the first time."""
-    return (pending.sent + pending.late_at) / 2 if endgame and not pending.late else pending.late_at

@@ -92,15 +92,13 @@ class Swarm:
         """When a ``Tick`` is due, on the shell's clock."""
         if self.over:
             return None
-        times = [self.readers.ends(self.settings.grace)]
-        if not self.dispute.relinking:
-            times += (
-                self._schedule.next_late(),
-                self.turn.deadline,
-                self.dispute.deadline,
-                self._stuck_at(),
-            )
-        return min((at for at in times if at is not None), default=None)
+        due = self.readers.ends(self.settings.grace)
+        if self.dispute.relinking:
+            return due
+        for at in self._schedule.next_late(), self.turn.deadline, self.dispute.deadline, self._stuck_at():
+            if at is not None and (due is None or at < due):
+                due = at
+        return due
 
     # ── what others may ask ────────────────────────────────────────────────────────────────────────
 
@@ -143,9 +141,10 @@ class Swarm:
 
     def offered_by(self, peer: Peer) -> int:
         """Chunks that a peer holds and whose links it commits to, as bits."""
-        if peer.have is None or peer.dissent or peer.doubt is not None:
+        have = peer.have
+        if have is None or peer.dissent or peer.doubt is not None:
             return 0
-        return peer.have.bits & self.lists.known(peer.length, peer.have.count)
+        return have.bits & self.lists.known(peer.length, have.count)
 
     def emit(self, action: act.Action) -> None:
         """Add an action (for the policies that this swarm is made of)."""
@@ -393,6 +392,8 @@ class Swarm:
         self.out.append(action)
 
     def _drain(self) -> list[act.Action]:
+        if not self.out:
+            return []
         out = self.out.copy()
         self.out.clear()
         return out

@@ -68,6 +68,18 @@ def test_adding_says_whether_it_is_new() -> None:
             bits.add(outside)
 
 
+def test_many_are_joined_at_once() -> None:
+    bits = Bitfield(8, [0, 2])
+    bits.join(0b1110)
+    assert (list(bits), len(bits), bits.complete) == ([0, 1, 2, 3], 4, False)
+    bits.join(0xFF)
+    assert bits.complete
+    for beyond in (1 << 8, -1):
+        with pytest.raises(ValueError, match="beyond chunk 7"):
+            bits.join(beyond)
+    assert bits == Bitfield.full(8)
+
+
 def test_a_copy_is_independent() -> None:
     bits = Bitfield(3, [0])
     copy = bits.copy()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
+from p2p.core.swarm.actions import ORIGIN
 from p2p.core.swarm.bitfield import iter_bits
 from p2p.core.swarm.requests import FIRST_HEDGE, LEAST_HEDGE, MOST_HEDGE, SAMPLES, Requests
 
@@ -23,7 +26,12 @@ class Table(RuleBasedStateMachine):
         self.ever: set[int] = set()
         self.now = 0.0
 
-    @rule(target=numbers, first=st.integers(0, 30), count=st.integers(1, 6), peer=st.sampled_from("abc"))
+    @rule(
+        target=numbers,
+        first=st.integers(0, 30),
+        count=st.integers(1, 6),
+        peer=st.sampled_from(["a", "b", ORIGIN]),
+    )
     def add(self, first: int, count: int, peer: str) -> int:
         self.now += 0.01
         pending = self.requests.add(peer, first, count, self.now)
@@ -75,6 +83,23 @@ class Table(RuleBasedStateMachine):
     def the_bits_are_the_chunks_under_way(self) -> None:
         assert set(iter_bits(self.requests.bits)) == set(self.requests.by_chunk)
 
+    @rule(number=numbers, held=st.booleans())
+    def hold(self, number: int, held: bool) -> None:
+        self.requests.hold(number, held, self.now)
+
+    @rule(number=numbers, seconds=st.floats(0, 9), late=st.booleans())
+    def postpone(self, number: int, seconds: float, late: bool) -> None:
+        if number in self.missing:
+            pending = self.requests.pending[number]
+            pending.late |= late
+            self.requests.postpone(pending, self.now + seconds)
+
+    @invariant()
+    def the_first_late_one_is_known(self) -> None:
+        for endgame in (False, True, True, False):
+            first = min((one.due(endgame=endgame) for one in self.requests.pending.values()), default=inf)
+            assert self.requests.first_late(endgame=endgame) == first
+
     @invariant()
     def lateness_is_bounded(self) -> None:
         assert LEAST_HEDGE <= self.requests.hedge_after(1) <= MOST_HEDGE
@@ -107,6 +132,19 @@ def test_a_longer_request_has_longer() -> None:
     for _ in range(SAMPLES):
         requests.timed(2.0, 4)
     assert requests.hedge_after(4) == pytest.approx(4.0)
+
+
+def test_the_origin_and_what_our_own_limits_hold_are_never_late() -> None:
+    requests = Requests()
+    assert requests.first_late(endgame=False) == inf
+    requests.add(ORIGIN, 0, 1, 0.0)
+    mine, other = requests.add("a", 1, 1, 1.0), requests.add("b", 2, 1, 2.0)
+    assert requests.first_late(endgame=False) == mine.late_at == 1.0 + FIRST_HEDGE
+    assert requests.first_late(endgame=True) == 1.0 + FIRST_HEDGE / 2
+    requests.hold(mine.request, True, 1.5)
+    assert requests.first_late(endgame=False) == other.late_at
+    requests.end(other.request)
+    assert requests.first_late(endgame=False) == inf
 
 
 def test_only_recent_times_count() -> None:
