@@ -3,7 +3,8 @@
 A large blob is asked for in segments, so that the way may be changed between them and not a byte is fetched
 twice. The first segment tells whether the upstream has ranges and how fast one connection is. A fast one
 (a near registry) stays alone: more would only cost processor time. A slow one (far away, or throttled for
-each connection) gets companions, each with a small segment, read ahead within a bounded window.
+each connection) gets companions, each with a small segment, read ahead within a bounded window, as long as
+they bring more than it brought alone (``companions``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from p2p.errors import (
     OriginProtocolError,
     OriginStatusError,
 )
+from p2p.origin.companions import Companions
 from p2p.origin.exact import Exact, Opened, open_span
 from p2p.origin.ranges import Span
 from p2p.origin.redirects import origin_of
@@ -56,7 +58,8 @@ class Tuning:
     slow: float = 50e6
     """A connection below this rate gets companions."""
     patience: float = 0.5
-    """How long a connection is waited for before its rate is judged within a segment."""
+    """How long a connection is waited for before its rate is judged within a segment; 0: companions come at
+    once, and stay."""
 
 
 class ParallelBodies:
@@ -95,6 +98,7 @@ class _Segment:
                 try:
                     while part := await opened.body.receive():
                         self._send.send_nowait(part)
+                        body.arrived(len(part))
                 finally:
                     await opened.body.aclose()
             except OriginError as error:
@@ -147,6 +151,9 @@ class Body:
         self._grown = tuning.first
         self._ahead: deque[_Segment] = deque()
         self._parallel = False
+        self._companions = Companions(tuning.streams, tuning.patience)
+        self._resting = False
+        """Companions were of no use: none are tried within this segment."""
         self._may = opened.ranged and tuning.streams > 1 and self._stop - span.start > tuning.parallel_from
         self._waited = 0.0
         self._received = 0
@@ -165,8 +172,7 @@ class Body:
         while self._current is not None:
             part = await self._current.receive()
             if part:
-                if self._may and not self._parallel:
-                    self._judge(len(part), trio.current_time() - began)
+                self._came(len(part), began)
                 return part
             await self._current.aclose()
             self._current = None
@@ -184,9 +190,22 @@ class Body:
                 await self._current.aclose()
                 self._current = None
                 await self._advance()
-            elif self._may and not self._parallel:
-                self._judge(count, trio.current_time() - began)
+            else:
+                self._came(count, began)
         return taken
+
+    def arrived(self, count: int) -> None:
+        """Count bytes that the network brought on any connection while there are several."""
+        if self._companions.arrived(count, trio.current_time()):
+            self._read_ahead()
+
+    def _came(self, count: int, began: float) -> None:
+        """The reader got bytes that it had waited for since ``began``."""
+        if self._parallel:
+            if not isinstance(self._current, _Segment):  # whose bytes were counted as they came
+                self.arrived(count)
+        elif self._may and not self._resting:
+            self._judge(count, trio.current_time() - began)
 
     def _judge(self, count: int, waited: float) -> None:
         """Count only the time that the network let us wait: a slow reader is no slow upstream."""
@@ -201,12 +220,15 @@ class Body:
     def _go_parallel(self) -> None:
         if self._next < self._stop and self._places.take():
             self._parallel = True
+            self._companions.begin(
+                self._received / self._waited if self._waited else 0.0, trio.current_time()
+            )
             self._read_ahead()
 
     def _read_ahead(self) -> None:
-        """Keep ``streams`` segments under way or waiting to be read, the current one counted."""
+        """Keep as many segments under way or waiting to be read as are worth it, the current one counted."""
         assert self._nursery is not None
-        while self._next < self._stop and len(self._ahead) + 1 < self._tuning.streams:
+        while self._next < self._stop and len(self._ahead) + 1 < self._companions.connections:
             stop = min(self._next + self._tuning.segment, self._stop)
             segment = _Segment(Span(self._next, stop))
             self._next = stop
@@ -219,10 +241,17 @@ class Body:
         if (
             self._may
             and not self._parallel
+            and not self._resting
             and measured
             and self._received < self._tuning.slow * self._waited
         ):
             self._go_parallel()
+        self._resting = False
+        if self._parallel and self._companions.connections == 1 and not self._ahead:
+            self._parallel = False
+            self._resting = True
+            self._waited, self._received = 0.0, 0
+            self._places.give_back()
         if self._parallel:
             if self._ahead:
                 self._current = self._ahead.popleft()
