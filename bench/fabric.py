@@ -3,7 +3,8 @@
 Real nodes in network namespaces with shaped links, and a client on each that pulls one blob at the same
 moment. The makespan is the time until the last client has all of it, held against what no scheme can beat: M
 chunks to N nodes over links of one chunk a round take M + floor(log2 N) rounds (Mundinger, Weber, Weiss), the
-origin's link being one of them. Bytes over the uplink and from the origin are given in copies of the blob.
+origin's link being one of them; and against what the simulator says of such a swarm. Both reckon with what of
+the links' rate is payload. Bytes over the uplink and from the origin are given in copies of the blob.
 
 Two cores carry all nodes, all clients, the origin and the network: choose a rate that they can.
 """
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
@@ -26,13 +27,17 @@ from rich.console import Console
 from rich.table import Table
 
 from p2p.core.swarm.chunks import Layout
-from tests.support.fabric import MBIT, Fabric, FabricNode, FabricRegistry
+from p2p.sim.scenario import Scenario
+from p2p.sim.world import Result
+from p2p.sim.world import run as simulate
+from tests.support.fabric import GOODPUT, MBIT, Fabric, FabricNode, FabricRegistry
 from tests.support.images import MIB, Content, OciLayout
 from tests.support.nodes import Tracker, remora
 from tests.support.processes import kill_all
 
 UPSTREAM = "origin.test"
 CHUNKS = 256
+CROWD = Scenario("fabric", 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,8 @@ class Outcome:
     scenario: str
     nodes: int
     bound: float
+    predicted: float
+    """Seconds that the simulator gives for the same number of nodes and chunks and the same rates."""
     makespan: float
     median: float
     origin: float
@@ -60,6 +67,22 @@ class Setting:
     rate: float
     uplink: float
     size: int
+
+    def predicted(self, scenario: Scenario) -> Result:
+        """Simulate a scenario at these sizes: streaming clients, the origin on a link like all others."""
+        rate = self.rate * MBIT * GOODPUT
+        return simulate(
+            scenario.but(
+                nodes=self.nodes,
+                size=self.size,
+                up=rate,
+                down=rate,
+                origin_rate=rate,
+                streaming=True,
+                known=0 if scenario.tracker and not scenario.tracker_down else self.nodes - 1,
+                zone_rate=self.uplink * MBIT * GOODPUT if scenario.zones > 1 else 0.0,
+            )
+        )
 
 
 class Stage:
@@ -102,12 +125,23 @@ class Stage:
             node.wait_ready()
         self.nodes += fresh
 
-    def pull(self, scenario: str, *, meanwhile: Callable[[float], None] = lambda _: None) -> Outcome:
+    @property
+    def bound(self) -> float:
+        """Seconds that no scheme can beat."""
+        layout = Layout(self.blob.size)
+        rounds = layout.count + math.floor(math.log2(self.setting.nodes))
+        return rounds * layout.chunk / (self.setting.rate * MBIT * GOODPUT)
+
+    def pull(
+        self,
+        scenario: str,
+        simulated: Scenario = CROWD,
+        *,
+        meanwhile: Callable[[float], None] = lambda _: None,
+    ) -> Outcome:
         """Pull everywhere at once; ``meanwhile`` is called with the bound's seconds when all have begun."""
-        size, rate = self.blob.size, self.setting.rate * MBIT
-        layout = Layout(size)
-        rounds = layout.count + math.floor(math.log2(len(self.nodes)))
-        bound = rounds * layout.chunk / rate
+        size, bound = self.blob.size, self.bound
+        predicted = replace(self.setting, size=size).predicted(simulated).makespan
         crossed, cpu = self.fabric.crossed(), sum(node.cpu_seconds() for node in self.nodes)
         self.origin.traffic()
         clients = [node.pull(f"/v2/app/blobs/{self.blob.digest}") for node in self.nodes]
@@ -122,6 +156,7 @@ class Stage:
             scenario=scenario,
             nodes=len(self.nodes),
             bound=bound,
+            predicted=predicted,
             makespan=max(times, default=math.inf),
             median=sorted(times)[len(times) // 2] if times else math.inf,
             origin=self.origin.traffic().egress(self.blob.digest) / size,
@@ -147,7 +182,8 @@ def tracker_killed(stage: Stage) -> Outcome:
         time.sleep(bound / 2)  # noqa: TID251 - a moment of the run, not a condition
         tracker.kill()
 
-    return stage.pull("tracker killed at half time", meanwhile=kill)
+    dies = CROWD.but(tracker_down=((stage.bound / 2, math.inf),))
+    return stage.pull("tracker killed at half time", dies, meanwhile=kill)
 
 
 def without_tracker(stage: Stage) -> Outcome:
@@ -161,16 +197,16 @@ def without_tracker(stage: Stage) -> Outcome:
         node.wait_for(
             "contacts", lambda node=node: node.status()["dht"]["contacts"] >= min(8, len(stage.nodes) - 1)
         )
-    return stage.pull("DHT alone")
+    return stage.pull("DHT alone", CROWD.but(tracker=False))
 
 
 def two_zones(stage: Stage) -> Outcome:
     """Two zones that a thin uplink joins."""
     stage.tracker()
     half = stage.setting.nodes // 2
-    stage.start(stage.setting.nodes - half, zone="a", options=("--zone", "a"))
-    stage.start(half, zone="b", options=("--zone", "b"))
-    return stage.pull("two zones")
+    stage.start(stage.setting.nodes - half, zone="a")
+    stage.start(half, zone="b")
+    return stage.pull("two zones", CROWD.but(zones=2))
 
 
 SCENARIOS: dict[str, tuple[tuple[str, ...], Callable[[Stage], Outcome]]] = {
@@ -203,7 +239,8 @@ def staged(setting: Setting, zones: tuple[str, ...], blob: Content, layout: OciL
 def table(outcomes: Sequence[Outcome]) -> Table:
     """For people."""
     laid = Table(
-        "scenario", "nodes", "complete", "bound", "makespan", "×", "median", "origin", "uplink", "CPU"
+        *("scenario", "nodes", "complete", "bound", "predicted", "makespan", "× bound", "× predicted"),
+        *("median", "origin", "uplink", "CPU"),
     )
     for one in outcomes:
         laid.add_row(
@@ -211,8 +248,10 @@ def table(outcomes: Sequence[Outcome]) -> Table:
             str(one.nodes),
             str(one.complete),
             f"{one.bound:.2f} s",
+            f"{one.predicted:.2f} s",
             f"{one.makespan:.2f} s",
             f"{one.makespan / one.bound:.2f}",
+            f"{one.makespan / one.predicted:.2f}",
             f"{one.median:.2f} s",
             f"{one.origin:.2f} copies",
             f"{one.uplink:.2f} copies",

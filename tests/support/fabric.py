@@ -27,6 +27,10 @@ BURST = 192 * 1024
 LATENCY = "60ms"
 """How long a packet may wait for its turn before it is dropped."""
 MBIT = 1_000_000 / 8
+GOODPUT = 1448 / 1514
+"""Share of a link's rate that is TCP's payload: the shaper counts headers, Ethernet's too."""
+CONGESTION = "cubic"
+"""TCP's congestion control on the hosts, Linux's usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,10 @@ class Fabric:
             ("link", "set", "eth0", "up"),
         ):
             run(host.inside(["ip", *command]))
+        # The machine's own choice may be another, and a namespace takes it over: BBR does not bear queues
+        # of a few packets, and halves the rate.
+        route = ["ip", "route", "change", f"{NETWORK}.0/24", "dev", "eth0", "congctl", CONGESTION]
+        run(host.inside(route))
         self.shape(host, self.rate if rate is None else rate)
         return host
 
@@ -128,7 +136,7 @@ class Fabric:
 
 
 class FabricNode(Node):
-    """A node on a host of its own; its registry is for clients on that host alone."""
+    """A node on a host of its own, whose zone is its own; its registry is for clients on that host alone."""
 
     def __init__(
         self,
@@ -146,7 +154,7 @@ class FabricNode(Node):
         self.host = host
         place = self.argv.index("--peer-listen") + 1
         self.argv[place] = f"{host.address}:5001"
-        self.argv = host.inside([*self.argv, "--insecure"])
+        self.argv = host.inside(["env", f"REMORA_ZONE={host.zone}", *self.argv, "--insecure"])
 
     @property
     def address(self) -> str:
