@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := p2p tracker tests bench docs/examples
 
-.PHONY: help setup fmt check test guards e2e bench bench-short bench-dht sim docs demo constraints clean
+.PHONY: help setup fmt check test guards e2e bench bench-short bench-dht sim sim-docs docs demo constraints clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{printf "%-12s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ bench-dht: setup ## The DHT with 200 real nodes, and under ten million datagrams
 
 sim: setup ## Swarms simulated up to 10,000 nodes: a table, and plots in build/sim.
 	$(BIN)/python -m p2p.sim
+
+sim-docs: setup ## The same, and its plots into docs/simulation.
+	$(BIN)/python -m p2p.sim --docs docs/simulation
 
 docs: setup ## Links of the documentation resolve, and the protocol is described whole.
 	$(BIN)/pytest -q tests/unit/test_docs.py

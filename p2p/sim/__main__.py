@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2p.sim.catalog import HOSTILE_SEEDS, groups
-from p2p.sim.report import draw, table
+from p2p.sim.plots import draw
+from p2p.sim.report import table
 from p2p.sim.world import run
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--nodes", type=int, default=10_000, help="the largest swarm")
     parser.add_argument("--seeds", type=int, default=HOSTILE_SEEDS, help="of each scenario with liars")
     parser.add_argument("--out", type=Path, default=Path("build/sim"), help="where plots go")
+    parser.add_argument("--docs", type=Path, help="where SVGs go as well, for the documentation")
     options = parser.parse_args(arguments)
     known = groups(options.nodes, options.seeds)
     if unknown := [name for name in options.group if name not in known]:
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         found = dict(zip(order, pool.map(run, [scenarios[at] for at in order]), strict=True))
     results = [found[at] for at in range(len(scenarios))]
     print(table(results))
-    for path in draw(results, options.out):
+    for path in draw(results, options.out) + (draw(results, options.docs, ["svg"]) if options.docs else []):
         print(path)
     return int(any(one.bad or one.banned_honest for one in results))
 

@@ -1,13 +1,14 @@
-"""What runs gave, as a table and as plots."""
+"""What runs gave, as a table."""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
+    from p2p.sim.scenario import Scenario
     from p2p.sim.world import Result
 
 HEAD = (
@@ -17,6 +18,7 @@ HEAD = (
     "chunk times",
     "× bound",
     "median",
+    "× honest",
     "copies",
     "asked again",
     "bad",
@@ -26,16 +28,44 @@ HEAD = (
 
 
 def rows(results: Iterable[Result]) -> list[tuple[str, ...]]:
-    """One row for each scenario and size; of several seeds the worst makespan and the sums of faults."""
+    """One row for each scenario and size; of several seeds the worst makespan and the sums of faults.
+
+    ``× honest``: the makespan against the run of the same seed without liars, the median and the worst, where
+    both were run.
+    """
+    results = list(results)
+    slower = against_honest(results)
     found: dict[tuple[str, int], list[Result]] = {}
     for one in results:
         found.setdefault((one.scenario.name, one.scenario.nodes), []).append(one)
-    return [_row(name, nodes, group) for (name, nodes), group in found.items()]
+    return [_row(*key, group, slower.get(key, {})) for key, group in found.items()]
 
 
-def _row(name: str, nodes: int, group: Sequence[Result]) -> tuple[str, ...]:
+def against_honest(results: Iterable[Result]) -> dict[tuple[str, int], dict[int, float]]:
+    """By how much liars slow a swarm: for each scenario and size, the seeds with their ratio of makespans."""
+    results = list(results)
+    honest = {_quiet(one.scenario): one.makespan for one in results if not one.scenario.hostile}
+    found: dict[tuple[str, int], dict[int, float]] = {}
+    for one in results:
+        alike = honest.get(_quiet(one.scenario)) if one.scenario.hostile else None
+        if alike is not None:
+            group = found.setdefault((one.scenario.name, one.scenario.nodes), {})
+            group[one.scenario.seed] = one.makespan / alike
+    return found
+
+
+def _quiet(scenario: Scenario) -> Scenario:
+    """Give what two scenarios share that differ in their liars alone."""
+    return scenario.but(name="", hostile=0.0)
+
+
+def _row(name: str, nodes: int, group: Sequence[Result], slower: dict[int, float]) -> tuple[str, ...]:
     worst = max(group, key=lambda one: (one.failed, one.makespan))
     unit = worst.makespan / worst.units
+    against = ""
+    if slower:
+        seed = max(slower, key=lambda one: slower[one])
+        against = f"{median(slower.values()):.2f}, worst {slower[seed]:.2f} (seed {seed})"
     return (
         name + (f" ({worst.failed} not complete)" if worst.failed else ""),
         str(nodes),
@@ -43,6 +73,7 @@ def _row(name: str, nodes: int, group: Sequence[Result]) -> tuple[str, ...]:
         f"{worst.units:.0f}",
         f"{worst.ratio:.3f}",
         f"{worst.median / unit:.0f}",
+        against,
         f"{max(one.copies for one in group):.2f}",
         str(sum(one.again for one in group)),
         str(sum(one.bad for one in group)),
@@ -61,53 +92,3 @@ def table(results: Iterable[Result]) -> str:
     ]
     text.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(text)
-
-
-def draw(results: Sequence[Result], folder: Path) -> list[Path]:
-    """Draw makespan, completion curves and origin copies as PNG and SVG; gives the files."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    mpl.rcParams["svg.hashsalt"] = "remora"
-    from matplotlib import pyplot as plt
-
-    folder.mkdir(parents=True, exist_ok=True)
-    single = [one for one in results if one.scenario.hostile == 0 and one.scenario.name != "honest"]
-    names = list(dict.fromkeys(one.scenario.name for one in single))
-    written: list[Path] = []
-
-    def save(name: str) -> None:
-        if plt.gca().lines:
-            plt.legend(fontsize="small")
-        plt.tight_layout()
-        for kind in ("png", "svg"):
-            path = folder / f"{name}.{kind}"
-            plt.savefig(path, metadata={"Date": None} if kind == "svg" else None)
-            written.append(path)
-        plt.close()
-
-    def by_size(what: str, title: str, file: str) -> None:
-        plt.figure(figsize=(7, 4))
-        for name in names:
-            group = [one for one in single if one.scenario.name == name]
-            plt.plot(
-                [one.scenario.nodes for one in group], [getattr(one, what) for one in group], "o-", label=name
-            )
-        plt.xscale("log")
-        plt.xlabel("nodes")
-        plt.ylabel(title)
-        save(file)
-
-    by_size("ratio", "makespan / (M + floor(log2 N))", "makespan")
-    by_size("copies", "copies read from the origin", "origin")
-    plt.figure(figsize=(7, 4))
-    for one in single:
-        unit = one.makespan / one.units
-        step = max(1, len(one.times) // 200)
-        times = [at / unit for at in one.times[::step]]
-        share = [index / len(one.times) for index in range(0, len(one.times), step)]
-        plt.plot(times, share, label=f"{one.scenario.name}, {one.scenario.nodes}")
-    plt.xlabel("chunk times")
-    plt.ylabel("complete nodes")
-    save("completion")
-    return written

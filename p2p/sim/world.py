@@ -283,4 +283,6 @@ class World:
 
 def run(scenario: Scenario) -> Result:
     """Simulate a scenario."""
-    return World(scenario).run()
+    result = World(scenario).run()
+    gc.collect()  # a world is full of cycles, and the next one would not look for them
+    return result

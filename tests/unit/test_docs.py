@@ -13,6 +13,7 @@ from p2p.core.wire.tracker import FromTracker, ToTracker
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 
@@ -35,6 +36,13 @@ def test_links_resolve(page: Path) -> None:
         assert resolved.exists(), f"{page.name}: {target} leads nowhere"
         if anchor:
             assert anchor in anchors(resolved), f"{page.name}: {target} has no such heading"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_images_are_there_and_small(page: Path) -> None:
+    for target in IMAGE.findall(text_of(page)):
+        if "://" not in target:
+            assert 0 < (page.parent / target).stat().st_size < 100_000, f"{page.name}: {target}"
 
 
 @pytest.mark.parametrize(

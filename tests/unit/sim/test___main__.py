@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 @pytest.mark.slow
 def test_a_group_is_run_tabled_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    assert main(["hostile", "besieged", "--seeds", "2", "--out", str(tmp_path)]) == 0
+    out, docs = tmp_path / "out", tmp_path / "docs"
+    wanted = ["honest", "hostile", "besieged", "--seeds", "2"]
+    assert main([*wanted, "--out", str(out), "--docs", str(docs)]) == 0
     printed = capsys.readouterr().out
     assert "30 % hostile" in printed
     assert "90 % hostile" in printed
-    assert (tmp_path / "makespan.svg").exists()
+    assert "(seed " in printed
+    assert [path.name for path in out.iterdir() if path.suffix == ".png"] == ["hostile.png"]
+    assert [path.name for path in docs.iterdir()] == ["hostile.svg"]
 
 
 def test_an_unknown_group_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
