@@ -51,9 +51,11 @@ def endpoint_of(number: int) -> Endpoint:
     return Endpoint(bytes([10, number >> 16 & 255, number >> 8 & 255, number & 255]), 5001)
 
 
-def record_of(number: int, key: bytes, wall: float = EPOCH, *, life: float = LIFE, host: str = "") -> Record:
+def record_of(
+    number: int, key: bytes, wall: float = EPOCH, *, life: float = LIFE, host: str = "", port: int = 5001
+) -> Record:
     public = public_of(number)
-    return make(key, public=public, sign=sign_as(public), host=host, port=5001, expires=wall + life)
+    return make(key, public=public, sign=sign_as(public), host=host, port=port, expires=wall + life)
 
 
 class Network:

@@ -44,14 +44,14 @@ class Place(Struct, frozen=True, array_like=True):
 class Record(Struct, frozen=True, array_like=True):
     """A provider's word that it has a whole blob, signed (see ``records``).
 
-    ``host`` empty: the address from which it came to who keeps it. ``port`` is the provider's peer port,
-    ``expires`` seconds of Unix time.
+    ``host`` empty: the address from which it came to who keeps it. ``port`` is the provider's peer port, 0
+    where it takes its word back. ``expires`` in seconds of Unix time.
     """
 
     key: Id
     public: Public
     host: Annotated[str, Meta(max_length=MAX_HOST)]
-    port: Port
+    port: Annotated[int, Meta(ge=0, le=65535)]
     expires: Count
     signature: Signature
 

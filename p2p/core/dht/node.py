@@ -241,7 +241,9 @@ class Dht:
         assert isinstance(call.message, Find)
         record = held.record
         mine = record.public == self._public
-        return not mine and record.key == call.message.key and is_good(record, wall, self._verify)
+        if mine or not record.port or record.key != call.message.key:
+            return False
+        return is_good(record, wall, self._verify)
 
     @staticmethod
     def _seen(held: Held, call: Call) -> Held:

@@ -35,7 +35,7 @@ def signed_bytes(record: Record) -> bytes:
 
 
 def make(key: bytes, *, public: bytes, sign: Sign, host: str, port: int, expires: float) -> Record:
-    """Make a provider's record for the blob under ``key``."""
+    """Make a provider's record for the blob under ``key``; with ``port`` 0 what takes the last one back."""
     bare = Record(key, public, host, port, int(expires), bytes(64))
     return msgspec.structs.replace(bare, signature=sign(signed_bytes(bare)))
 
@@ -64,8 +64,9 @@ class Records:
     """The records that this node keeps for others, by key and then by provider.
 
     One for each provider and key, the later replaces the earlier; at most ``per_key`` for a key, the ones
-    that hold longest; at most ``capacity`` in all, where the provider with the most gives way first. Times
-    are seconds of the shell's clock.
+    that hold longest; at most ``capacity`` in all, where the provider with the most gives way first. One that
+    was taken back stays, unseen, in the place of the one before: that may come once more, late. Times are
+    seconds of the shell's clock.
     """
 
     def __init__(self, *, capacity: int = CAPACITY, per_key: int = PER_KEY) -> None:
@@ -83,14 +84,16 @@ class Records:
         record = held.record
         kept = self._keys.get(record.key, OrderedDict())
         before = kept.pop(record.public, None)
+        if before is None and not record.port:
+            return True  # nothing to take back
         if before is not None:
             if before.held.record.expires > record.expires:
                 kept[record.public] = before  # an older one came late: it changes nothing
                 return True
             self._drop_share(record.public)
         elif len(kept) >= self._per_key:
-            first = min(kept.values(), key=lambda one: one.until)
-            if first.until >= until:
+            first = min(kept.values(), key=lambda one: (one.held.record.port > 0, one.until))
+            if first.until >= until and first.held.record.port:
                 return False
             self._remove(record.key, first.held.record.public)
         elif self._count >= self._capacity:
@@ -103,7 +106,9 @@ class Records:
     def get(self, key: bytes, now: float) -> list[Held]:
         """Give the records of a key that hold now."""
         kept = self._keys.get(key)
-        return [one.held for one in kept.values() if one.until > now] if kept else []
+        if not kept:
+            return []
+        return [one.held for one in kept.values() if one.until > now and one.held.record.port]
 
     def expire(self, now: float) -> None:
         """Drop what holds no more."""

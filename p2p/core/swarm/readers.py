@@ -14,20 +14,34 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Reader:
-    """One client: bytes ``[start, stop)``, those before ``position`` taken."""
+    """One client: bytes ``[start, stop)``, those before ``position`` taken, the last ones at ``served``."""
 
     start: int
     stop: int
     position: int
     background: bool
+    served: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the readers want, as bits of chunks: ``window`` first, ``urgent`` before all, or everything."""
+    """What the readers want, as bits of chunks: ``window`` first, ``urgent`` before all, or everything.
+
+    ``heads``: what is urgent for each reader. Who has least to read on with comes first, and of those that
+    wait whoever waits longest.
+    """
 
     window: int
     urgent: int
+    heads: tuple[int, ...] = ()
+
+    def turn(self, wanted: int) -> tuple[int, bool]:
+        """Of the chunks that may be asked for, those whose turn it is, and whether other readers wait too.
+
+        Who reads from the beginning would take every turn, since its next chunk comes before all others'.
+        """
+        heads = [head for head in self.heads if head & wanted]
+        return (heads[0], len(heads) > 1) if heads else (0, False)
 
 
 class Readers:
@@ -41,11 +55,12 @@ class Readers:
         """Take a reader's event."""
         match event:
             case ev.ReaderJoined(reader=name, start=start, stop=stop, background=background):
-                self.active[name] = Reader(start, stop, start, background)
+                self.active[name] = Reader(start, stop, start, background, now)
                 self.lonely = None
             case ev.ReaderMoved(reader=name, position=position):
                 if name in self.active:
                     self.active[name].position = position
+                    self.active[name].served = now
             case ev.ReaderLeft(reader=name):
                 if self.active.pop(name, None) is not None and not self.active:
                     self.lonely = now
@@ -65,6 +80,7 @@ class Readers:
         prefix of each reading client, and the first chunks of it before all others.
         """
         window = urgent = 0
+        heads: list[tuple[int, float, int]] = []
         for reader in self.active.values():
             if reader.background:
                 continue
@@ -74,5 +90,8 @@ class Readers:
             stop = -(-reader.stop // layout.chunk)
             start = (bits & -bits).bit_length() - 1
             if bits and start < stop:
-                urgent |= ((1 << min(start + URGENT, stop)) - 1) & ~((1 << start) - 1)
-        return Demand(window or (1 << layout.count) - 1, urgent)
+                head = ((1 << min(start + URGENT, stop)) - 1) & ~((1 << start) - 1)
+                heads.append((max(0, start - first), reader.served, head))
+                urgent |= head
+        heads.sort()
+        return Demand(window or (1 << layout.count) - 1, urgent, tuple(head for *_, head in heads))

@@ -130,11 +130,13 @@ class Schedule:
             window = min(peer.window(most * layout.chunk), share)
             while wanted & offered and peer.requests < window and room > 0:
                 choice = wanted & offered
-                first = pick(choice, choice & anchor or urgent, swarm.members.rarity, self._rng)
+                head, others = demand.turn(choice)
+                first = pick(choice, choice & anchor or head, swarm.members.rarity, self._rng)
                 # The first byte is awaited: one chunk alone arrives and is verified soonest.
                 alone = (waiting and urgent >> first & 1) or anchor >> first & 1
                 limit = 1 if alone else min(peer.run(layout.chunk, most), room)
-                count = run_from(first, choice, limit)
+                # While several readers wait, nothing is read ahead for one of them.
+                count = run_from(first, choice & head if others and head >> first & 1 else choice, limit)
                 self._request(peer, first, count, now)
                 wanted &= ~(((1 << count) - 1) << first)
                 room -= count

@@ -172,7 +172,8 @@ class DhtDiscovery:
             self._renewals.add(holding.digest, trio.current_time())
             self._wake.set()
         elif not holding.chunks:
-            self._renewals.remove(holding.digest)
+            self._renewals.remove(holding.digest, trio.current_time())
+            self._wake.set()
 
     def meet(self, provider: Provider) -> None:
         """A peer is known, from wherever: it may be a node of the DHT as well, on the same port number."""
@@ -316,7 +317,7 @@ class DhtDiscovery:
     # ── records ────────────────────────────────────────────────────────────────────────────────────
 
     def _provide(self, now: float) -> None:
-        """Put what is due. Alone, a record reaches nobody: it waits for company."""
+        """Put what is due, or take it back. Alone, a record reaches nobody: it waits for company."""
         if not self.available:
             return
         me, wall = self._identity, self._clock()
@@ -326,7 +327,7 @@ class DhtDiscovery:
                 public=me.key.public,
                 sign=me.key.sign,
                 host=me.host,
-                port=me.port,
+                port=0 if self._renewals.leaving(digest) else me.port,
                 expires=wall + LIFE,
             )
             number = self._number()

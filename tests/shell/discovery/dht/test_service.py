@@ -106,12 +106,19 @@ async def test_unwanted_while_it_is_looked_for() -> None:
         assert not plans.all
 
 
-async def test_withdrawn_it_is_no_longer_provided() -> None:
-    async with running(2) as nodes:
+async def test_what_a_node_has_no_longer_is_not_found_any_more() -> None:
+    async with running(4) as nodes:
         nodes[0].discovery.announce(complete(BLOB))
         await until(lambda: nodes[0].discovery.statistics().stored)
         nodes[0].discovery.announce(Holding(str(BLOB), 0, 0, False))
         assert nodes[0].discovery.statistics().provided == 0
+        await until(lambda: nodes[0].discovery.statistics().stored == 2)
+        plans = Plans()
+        want(nodes[3], plans)
+        await until(lambda: plans.all)
+        assert plans.all[0].providers == ()
+        nodes[0].discovery.announce(complete(BLOB))
+        await until(lambda: plans.ports)
 
 
 async def test_over_ipv6_and_both() -> None:

@@ -224,7 +224,7 @@ def test_answers_that_nobody_asked_for_change_nothing() -> None:
 
 
 def test_false_records_and_false_neighbours() -> None:
-    """A neighbour answers with records that are badly signed, of another key, or run out."""
+    """A neighbour answers with records that are badly signed, of another key, run out, or taken back."""
     network = Network(2)
     network.join(1.0)
     node, there = network.nodes[0], endpoint_of(1)
@@ -236,6 +236,7 @@ def test_false_records_and_false_neighbours() -> None:
     bad = (
         Held(record_of(8, b"o" * 20, EPOCH + now), there.ip),
         Held(record_of(9, KEY, EPOCH + now - LIFE), there.ip),
+        Held(record_of(10, KEY, EPOCH + now, port=0), there.ip),
         Held(good.__class__(*(getattr(good, f) for f in good.__struct_fields__[:-1]), bytes(64)), there.ip),
     )
     nowhere = (Place(b"x" * 20, b"\xe0\0\0\1", 1), Place(b"y" * 20, there.ip, 1))

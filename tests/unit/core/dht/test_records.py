@@ -12,8 +12,8 @@ KEY, OTHER = b"k" * 20, b"o" * 20
 SEEN = b"\x0a\0\0\1"
 
 
-def held(number: int, key: bytes = KEY, life: float = LIFE) -> Held:
-    return Held(record_of(number, key, life=life), SEEN)
+def held(number: int, key: bytes = KEY, life: float = LIFE, port: int = 5001) -> Held:
+    return Held(record_of(number, key, life=life, port=port), SEEN)
 
 
 def test_a_good_record() -> None:
@@ -51,6 +51,24 @@ def test_union_and_renewal() -> None:
     assert len(records) == 1
     records.expire(300.0)
     assert (len(records), records.get(KEY, 0.0)) == (0, [])
+
+
+def test_what_is_taken_back_is_not_given_also_when_the_record_comes_once_more() -> None:
+    records = Records()
+    assert records.put(held(1, life=50, port=0), 50.0)
+    assert len(records) == 0, "there was nothing to take back"
+    records.put(held(1, life=100), 100.0)
+    records.put(held(2, life=100), 100.0)
+    assert records.put(held(1, life=101, port=0), 101.0)
+    records.put(held(1, life=100), 100.0)
+    assert [one.record.public for one in records.get(KEY, 0.0)] == [record_of(2, KEY).public]
+    records.put(held(1, life=101), 101.0)
+    assert len(records.get(KEY, 0.0)) == 2, "it has it again"
+    full = Records(per_key=1)
+    full.put(held(1, life=100), 100.0)
+    full.put(held(1, life=200, port=0), 200.0)
+    assert full.put(held(2, life=100), 100.0), "what was taken back gives way"
+    assert len(full) == len(full.get(KEY, 0.0)) == 1
 
 
 def test_a_full_key_keeps_what_holds_longest() -> None:

@@ -47,6 +47,18 @@ def test_each_client_has_its_own_window() -> None:
     assert demand.urgent == 0b11 | 0b11 << 150
 
 
+def test_who_waits_longest_comes_first_and_who_has_some_to_read_on_with_last() -> None:
+    made = readers(joined(1), joined(2, 100 * MIB), joined(3, 150 * MIB))
+    made.handle(ev.ReaderMoved(1, MIB), 1.0)
+    made.handle(ev.ReaderMoved(2, 101 * MIB), 0.5)
+    demand = made.demand(LAYOUT, 1 | 1 << 100 | 0b111 << 150)
+    assert demand.heads == (0b11 << 101, 0b11 << 1, 0b11 << 153)
+    assert demand.turn(EVERYTHING) == (0b11 << 101, True)
+    assert demand.turn(EVERYTHING & ~(0b11 << 101)) == (0b11 << 1, True)
+    assert demand.turn(0b11 << 153) == (0b11 << 153, False)
+    assert demand.turn(1 << 50) == (0, False)
+
+
 def test_a_client_of_a_range_is_in_no_hurry_behind_it() -> None:
     demand = readers(joined(1, 5 * MIB, 6 * MIB)).demand(LAYOUT, 0)
     assert list(iter_bits(demand.urgent)) == [5]

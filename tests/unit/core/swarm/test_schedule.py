@@ -71,6 +71,32 @@ def test_the_last_chunk_is_asked_first_it_anchors_the_list() -> None:
     assert (second.first, second.count) == (0, 1), "the client waits for this one"
 
 
+def test_readers_far_apart_have_their_turns() -> None:
+    """containerd reads a layer by many open-ended ranges at once: none may wait until another one ends."""
+    rig = Rig(200)
+    for number, start in ((2, 50), (3, 100), (4, 150)):
+        rig(ev.ReaderJoined(number, start * MIB, 200 * MIB))
+    rig.seeder("a")
+    anchored(rig)
+    measured(rig, 2.0 * MIB)
+    rig.tick(0.1)
+    positions = {1: 0, 2: 50, 3: 100, 4: 150}
+    for turn in range(40):
+        rig.now += 0.1
+        pending = next(iter(rig.swarm.requests.pending.values()))
+        rig.take(act.Request(pending.request, None, pending.first, pending.count), seconds=pending.count / 2)
+        for number, at in positions.items():
+            while at < 200 and at in rig.swarm.have:
+                at += 1
+            if at != positions[number]:
+                positions[number] = at
+                rig(ev.ReaderMoved(number, at * MIB))
+        if turn == 12:
+            assert all(at > start for at, start in zip(positions.values(), (0, 50, 100, 150), strict=True))
+    read = [at - start for at, start in zip(positions.values(), (0, 50, 100, 150), strict=True)]
+    assert max(read) <= 2 * min(read), read
+
+
 def test_once_anchored_every_peers_window_is_filled() -> None:
     rig = Rig(COUNT)
     rig.seeder("a")

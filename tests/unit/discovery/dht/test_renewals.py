@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2p.core.dht.records import LIFE
-from p2p.discovery.dht.renewals import RENEW, RETRY, RETRY_FIRST, Renewals
+from p2p.discovery.dht.renewals import RENEW, RETRY, RETRY_FIRST, TRIES, Renewals
 
 
 def test_at_once_then_at_half_its_life() -> None:
@@ -58,12 +58,45 @@ def test_withdrawn() -> None:
     renewals = Renewals(random.Random(1))
     renewals.add("a", 0.0)
     renewals.add("b", 0.0)
-    renewals.remove("a")
-    renewals.remove("a")
-    assert renewals.take(0.0) == ["b"]
-    renewals.remove("b")
-    renewals.done("b", stored=True, now=0.0)
-    assert (len(renewals), renewals.take(9e9)) == (0, [])
+    renewals.remove("a", 0.0)
+    renewals.remove("a", 0.0)
+    assert renewals.take(0.0) == ["b"], "nobody has heard of the other one"
+    renewals.remove("b", 1.0)
+    assert (len(renewals), renewals.take(1.0)) == (0, []), "it is just being put"
+    renewals.done("b", stored=True, now=2.0)
+    assert renewals.take(2.0) == ["b"]
+    assert renewals.leaving("b")
+    renewals.done("b", stored=True, now=3.0)
+    assert (len(renewals), renewals.take(9e9), renewals.leaving("b")) == (0, [], False)
+
+
+def test_a_record_that_can_not_be_taken_back_runs_out() -> None:
+    renewals, now = Renewals(random.Random(1)), 0.0
+    renewals.add("a", now)
+    renewals.take(now)
+    renewals.done("a", stored=True, now=now)
+    renewals.remove("a", now)
+    for _ in range(TRIES):
+        now = renewals.next_deadline() or now
+        assert renewals.take(now) == ["a"]
+        renewals.done("a", stored=False, now=now)
+    assert (renewals.take(9e9), len(renewals)) == ([], 0)
+
+
+def test_provided_again_while_it_is_taken_back() -> None:
+    renewals = Renewals(random.Random(1))
+    renewals.add("a", 0.0)
+    renewals.take(0.0)
+    renewals.done("a", stored=True, now=0.0)
+    renewals.remove("a", 1.0)
+    assert renewals.take(1.0) == ["a"]
+    renewals.add("a", 2.0)
+    assert (len(renewals), renewals.leaving("a")) == (1, False)
+    assert renewals.take(2.0) == [], "one after the other"
+    renewals.done("a", stored=True, now=3.0)
+    assert renewals.take(3.0) == ["a"]
+    renewals.done("a", stored=True, now=3.0)
+    assert renewals.take(4.0) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "remove", "take"])), max_size=50))
@@ -75,13 +108,13 @@ def test_whatever_order_each_is_put_once_at_a_time(steps: list[tuple[str, str]])
             renewals.add(name, now)
             provided.add(name)
         elif step == "remove":
-            renewals.remove(name)
+            renewals.remove(name, now)
             provided.discard(name)
         else:
             if under_way:
                 renewals.done(under_way.pop(0), stored=True, now=now)
             taken = renewals.take(now)
             assert not set(taken) & set(under_way)
-            assert set(taken) <= provided
+            assert all((name in provided) != renewals.leaving(name) for name in taken)
             under_way += taken
         assert len(renewals) == len(provided)
