@@ -4,13 +4,16 @@ If all heard of a new chunk at once, all would ask the one node that has it, and
 could have got it from each other; and most messages would bring nothing. So news are invitations: whenever
 the node serves few others, the next subscriber in turn is told all that is new since it was told last.
 What a node streams from the origin is told to one subscriber alone at first (super-seeding): so each chunk is
-sent once before any is sent again.
+sent once before any is sent again. That goes on when the stream is over, for what nobody has heard of yet.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
+
+from p2p.core.swarm.bitfield import iter_bits
 
 if TYPE_CHECKING:
     from p2p.core.swarm.rng import Rng
@@ -31,17 +34,26 @@ Only where nobody else is known to hold the chunk, and where nobody can be told 
 links five seconds are a few chunks, and sent twice before others are sent once they cost the swarm its pace.
 """
 
+AFTER = 1.0
+"""The same when the stream is over: then nothing newer comes, and what is left goes out first in any case."""
+
+SLICE = 4
+"""Most chunks that one subscriber alone hears of with one invitation: a backlog is shared among them."""
+
 
 class Offer:
     """Which chunks of one growing blob each subscriber has heard of. Subscribers go by any hashable name.
 
-    ``seeding``: the chunks that come now come from the origin. ``spread``: bits of those that others are
-    known to hold.
+    ``spread``: bits of those that others are known to hold.
     """
 
     def __init__(self, rng: Rng) -> None:
-        self.seeding = False
         self.spread = 0
+        self._seeding = False
+        self._ended = False
+        """Seeding has ended just now."""
+        self._backlog = 0
+        """What came from the origin and nobody had heard of when the stream was over."""
         self._rng = rng
         self._told: dict[object, int] = {}
         self._turn: deque[object] = deque()
@@ -55,13 +67,24 @@ class Offer:
     def __len__(self) -> int:
         return len(self._told)
 
+    @property
+    def seeding(self) -> bool:
+        """Whether the chunks that come now come from the origin."""
+        return self._seeding
+
+    @seeding.setter
+    def seeding(self, on: bool) -> None:
+        self._ended = not on and (self._ended or self._seeding)
+        self._seeding = on
+
     def joined(self, subscriber: object, have: int) -> None:
         """A subscriber came: it hears of all at once, but for what one alone hears of first."""
         if subscriber not in self._told:
             # Everybody's subscribers come in the same order; if all invited in that order, all would invite
             # the same few.
             self._turn.insert(self._rng.randrange(len(self._turn) + 1), subscriber)
-        known = have & self._first if self.seeding else have
+        self._settle(have)
+        known = have & self._first if self.seeding else have & ~self._backlog
         self._told[subscriber] = known & ~self._hidden
         self._first |= known
 
@@ -90,9 +113,7 @@ class Offer:
 
     def invite(self, have: int, served: int, now: float) -> object | None:
         """Give the subscriber that is to be told now, None for nobody; ``served`` others are being served."""
-        if not self.seeding:
-            self._alone.clear()
-            self._hidden = 0
+        self._settle(have)
         if now < self._next(served):
             return None
         name = self._first_in_turn(have, now)
@@ -100,16 +121,24 @@ class Offer:
             name = self._first_in_turn(have, now)
         return name
 
+    def _settle(self, have: int) -> None:
+        """Remember at the end of the stream what is still to be told to one alone."""
+        if self._ended:
+            self._ended = False
+            self._backlog = have & ~self._first
+
     def _unveil(self, now: float) -> bool:
         """Have all hear of what one alone heard of long ago and nobody else holds."""
         stale = 0
-        while self._alone and self._alone[0][0] + ALONE <= now:
+        while self._alone and self._alone[0][0] + self._patience <= now:
             stale |= self._alone.popleft()[1]
-        # What has spread is left to those who have it, and looked at again: they may go.
-        if stale & self.spread:
-            self._alone.append((now, stale & self.spread))
-        self._hidden &= ~stale | self.spread
-        return bool(stale & ~self.spread)
+        # What has spread is left to those who have it, and looked at again: they may go. When the stream is
+        # over nobody tells us any more.
+        spread = self.spread if self.seeding else 0
+        if stale & spread:
+            self._alone.append((now, stale & spread))
+        self._hidden &= ~stale | spread
+        return bool(stale & ~spread)
 
     def _first_in_turn(self, have: int, now: float) -> object | None:
         """Give the first in turn for whom there is news, and count it as told."""
@@ -122,12 +151,17 @@ class Offer:
                 turn.pop()
                 continue
             if news & ~told[name]:
-                fresh = news & ~self._first
-                if self.seeding and fresh and len(told) > 1:
-                    self._hidden |= fresh
-                    self._alone.append((now, fresh))
+                fresh = news & ~self._first & (-1 if self.seeding else self._backlog)
+                alone = 0
+                if fresh and len(told) > 1:
+                    for index in islice(iter_bits(fresh), SLICE):
+                        alone |= 1 << index
+                    self._hidden |= alone
+                    self._alone.append((now, alone))
+                    news &= ~fresh | alone
                 told[name] |= news
                 self._first |= news
+                self._backlog &= ~news
                 self._last = now
                 return name
         return None
@@ -137,7 +171,13 @@ class Offer:
         news = have & ~self._hidden
         if any(news & ~told for told in self._told.values()):
             return self._next(served)
-        return max(self._alone[0][0] + ALONE, self._next(served)) if self._alone and self._told else None
+        if not self._alone or not self._told:
+            return None
+        return max(self._alone[0][0] + self._patience, self._next(served))
+
+    @property
+    def _patience(self) -> float:
+        return ALONE if self.seeding else AFTER
 
     def _next(self, served: int) -> float:
         if len(self._told) <= BUSY:

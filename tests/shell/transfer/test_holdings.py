@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2p.config import StoreSettings
-from p2p.core.swarm.offer import ALONE, PACE
+from p2p.core.swarm.offer import AFTER, ALONE, PACE
 from p2p.store.memory import MemoryStore
 from p2p.transfer.holdings import Holdings, Watcher
 from tests.support.store_rig import HASHER, MIB, blob, put
@@ -114,7 +114,7 @@ async def test_what_has_spread_is_told_to_nobody_else_while_the_origin_streams(
         assert [sum(index in have for have in seen) for index in range(2)] == [1, 4]
         holdings.seeding(CONTENT.digest, on=False)
         holdings.changed(CONTENT.digest)
-        await trio.sleep(5 * PACE)
+        await trio.sleep(AFTER + 5 * PACE)
         assert all(len(holdings.told(held, NAME, watcher).have) == 2 for watcher in watchers)
         nursery.cancel_scope.cancel()
     await partial.close()

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.swarm.offer import ALONE, BUSY, PACE, WAIT, Offer
+from p2p.core.swarm.offer import AFTER, ALONE, BUSY, PACE, SLICE, WAIT, Offer
 
 
 def offer(*names: str, have: int = 0) -> Offer:
@@ -124,8 +124,28 @@ def test_after_the_stream_all_hear_of_all() -> None:
     one.seeding = True
     one.invite(1, 0, 0.0)
     one.seeding = False
-    assert [one.invite(1, 0, float(i)) for i in range(1, 4)].count(None) == 0
+    assert one.invite(1, 0, PACE) is None
+    assert one.next_at(1, 0) == AFTER, "who heard of it may have it by then"
+    assert [one.invite(1, 0, AFTER + i) for i in range(3)].count(None) == 0
     assert one.settled(1)
+
+
+def test_what_the_stream_left_untold_goes_out_once_before_anything_goes_twice() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    one.invite(1, 0, 0.0)
+    one.seeding = False
+    have = (1 << 2 * SLICE + 1) - 1
+    one.joined("late", have)
+    assert one.told("late") == 0
+    first, second = one.invite(have, 0, AFTER), one.invite(have, 0, AFTER + PACE)
+    assert first not in (None, second)
+    assert one.told(first).bit_count() == one.told(second).bit_count() == SLICE, "a backlog is shared"
+    assert not one.told(first) & one.told(second)
+    now = AFTER + 2 * PACE
+    while one.invite(have, 0, now) is not None or now < 2 * AFTER + 2 * PACE:
+        now += PACE
+    assert one.settled(have)
 
 
 def test_chunks_that_are_gone_were_never_told() -> None:
