@@ -7,8 +7,9 @@ and by then have found the first one's chunks.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
+
+from p2p.core.swarm.herald import weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,11 +20,6 @@ STEP = 0.150
 JITTER = 0.100
 MOST = 3.0
 """Longest wait: most of the nodes known do not want the digest, so a late rank must not mean minutes."""
-
-
-def weight(node: str, digest: str) -> bytes:
-    """Give a node's place for a digest: all nodes compute the same for the same node id."""
-    return hashlib.blake2b(f"{node}\n{digest}".encode(), digest_size=16).digest()
 
 
 def delay(node: str, digest: str, others: Iterable[str], rng: Random) -> float:

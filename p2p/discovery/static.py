@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2p.core.swarm.events import LeaseState, Planned
+from p2p.core.swarm.herald import weight
 from p2p.core.wire.common import Holding, Provider
-from p2p.discovery.claims import weight
 from p2p.errors import ConfigError
 
 if TYPE_CHECKING:

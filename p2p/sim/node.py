@@ -19,7 +19,6 @@ from p2p.sim.content import NOTHING, link
 from p2p.sim.network import Transfer
 from p2p.sim.telling import Teller
 from p2p.transfer.fetch import STALL_SECONDS
-from p2p.transfer.intake import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +85,6 @@ class Node:
         self._requests: dict[int, tuple[act.Request, Transfer | None]] = {}
         self._origin: object = None
         self._armed: float | None = None
-        self._opened_at = 0.0
         self._spins = 0
 
     # ── the swarm's clock ──────────────────────────────────────────────────────────────────────────
@@ -165,6 +163,8 @@ class Node:
                     self._relink(midstates)
                 case act.Accuse(provider=provider, offence=offence):
                     self._accuse(provider, offence)
+                case act.Herald():
+                    self.teller.herald(action)
                 case act.Finish():
                     self._finish()
                 case act.Fail(error=error):
@@ -313,8 +313,7 @@ class Node:
         self._announce()
         if self.world.scenario.streaming:
             self.swarm.readers.active[1].position = self.swarm.layout.offset(self.swarm.have.prefix())  # type: ignore[union-attr]
-        alone = self.world.heap.now - self._opened_at >= UNSEEN
-        self.teller.offer.seeding = self._origin is not None and (self.swarm.turn.epoch > 0 or alone)
+        self.teller.offer.seeding = self._origin is not None
         self.teller.invite()
 
     def _announce(self) -> None:
@@ -342,7 +341,6 @@ class Node:
         if self.world.origin.down:
             self._origin_lost()
             return
-        self._opened_at = self.world.heap.now
         self.post(ev.OriginOpened(self.world.content.size))
         if self._origin is token:
             self.world.origin.stream(self, first, epoch, token)

@@ -13,6 +13,7 @@ from p2p.core.swarm.bitfield import iter_bits
 from p2p.core.swarm.offer import Offer
 
 if TYPE_CHECKING:
+    from p2p.core.swarm import actions as act
     from p2p.core.swarm.midstates import Midstates
     from p2p.core.swarm.rng import Rng
     from p2p.sim.node import Node
@@ -44,6 +45,18 @@ class Teller:
         watch = self.watches[by.name] = Watch(by)
         self.offer.joined(by.name, self._node.bits)
         self._tell([watch])
+
+    def herald(self, news: act.Herald) -> None:
+        """Tell all at once who streams."""
+        node = self._node
+        arrivals: dict[float, list[tuple[Node, list[ev.Event]]]] = {}
+        event = ev.PeerStreams(node.name, news.node, news.quiet, news.over)
+        heap, network = node.world.heap, node.world.network
+        for watch in self.watches.values():
+            when = heap.now + network.latency(node.host, watch.node.host)
+            arrivals.setdefault(when, []).append((watch.node, [event]))
+        for when, group in arrivals.items():
+            heap.at(when, _told, group)
 
     def left(self, by: Node) -> None:
         """Tell it no more."""

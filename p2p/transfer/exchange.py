@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2p.core.swarm.acquaintances import HINTS, Acquaintances
 from p2p.core.swarm.events import PeerKnown
+from p2p.core.wire.peer import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
@@ -20,6 +21,9 @@ Watcher = Callable[[str], None]
 
 Sink = Callable[[PeerKnown], None]
 
+Teller = Callable[[Streams], None]
+"""Called with news of a stream for one subscriber; must not block."""
+
 
 class Exchange:
     """One for all links of a node. Of what is not ``shareable`` nobody hears anything."""
@@ -29,6 +33,7 @@ class Exchange:
         self._shareable = shareable
         self._known = Acquaintances()
         self._watchers: dict[str, dict[Watcher, None]] = {}
+        self._tellers: dict[str, dict[Teller, None]] = {}
         self._swarms: dict[str, Sink] = {}
 
     def met(self, digest: str, node: str, address: Address) -> None:
@@ -59,6 +64,23 @@ class Exchange:
         watchers.pop(watcher, None)
         if not watchers:
             self._watchers.pop(digest, None)
+
+    def streams(self, news: Streams) -> None:
+        """Tell all subscribers of a digest, at once, of a node that streams it."""
+        if self._shareable(news.digest):
+            for teller in tuple(self._tellers.get(news.digest, ())):
+                teller(news)
+
+    def listen(self, digest: str, teller: Teller) -> None:
+        """Call ``teller`` with whatever ``streams`` is told of a digest."""
+        self._tellers.setdefault(digest, {})[teller] = None
+
+    def listen_no_more(self, digest: str, teller: Teller) -> None:
+        """End it."""
+        tellers = self._tellers.get(digest, {})
+        tellers.pop(teller, None)
+        if not tellers:
+            self._tellers.pop(digest, None)
 
     @contextmanager
     def swarm(self, digest: Digest, sink: Sink) -> Iterator[None]:

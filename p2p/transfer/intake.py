@@ -35,10 +35,6 @@ BATCH = 4 << 20
 BATCH_SECONDS = 0.02
 """A batch that takes longer goes on with the chunks that came: a slow origin's readers wait for them."""
 
-UNSEEN = 0.5
-"""Seconds of a stream without a lease before its chunks go to one subscriber alone: until then all see who is
-ahead, so that others who stream too can follow."""
-
 STEP = 1 << 20
 """Bytes after which the lease hears of progress: in its time, however slow the origin."""
 
@@ -85,17 +81,14 @@ async def stream_origin(
         await prepared.wait()
         layout = runner.layout
         assert layout is not None
-        began = trio.current_time()
 
         def received(size: int) -> None:
             # Bytes that come keep the lease: a chunk of a slow origin takes longer than its patience.
             if epoch:
                 parts.leases.progress(wanted.digest, epoch, layout.offset(first) + size)
-            elif trio.current_time() - began >= UNSEEN:
-                parts.holdings.seeding(wanted.digest, on=True)
 
         source = _Source(origin.name, body, received, runner.pacer)
-        parts.holdings.seeding(wanted.digest, on=epoch > 0)
+        parts.holdings.seeding(wanted.digest, on=True)
         try:
             return await _pump(runner, parts, source, layout, first)
         finally:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from p2p.core.swarm.acquaintances import Address
-    from p2p.core.wire.peer import PeerHello
+    from p2p.core.wire.peer import PeerHello, Streams
     from p2p.transfer.exchange import Exchange
 
 MESSAGES = 256
@@ -36,6 +36,7 @@ class Introductions:
         self._heard: Counter[str] = Counter()
         self._news: dict[str, None] = {}
         self._wake = trio.Event()
+        self._send: Callable[[Known | Streams], None] | None = None
 
     def greeted(self, theirs: PeerHello) -> None:
         """The other side has said who it is."""
@@ -47,12 +48,14 @@ class Introductions:
             self._served[digest] = {}
             self._exchange.met(digest, self._theirs.node, (self._address[0], self._theirs.port))
             self._exchange.watch(digest, self._changed)
+            self._exchange.listen(digest, self._streams)
 
     def serve_no_more(self, digest: str) -> None:
         """It does so no longer."""
         if self._theirs is not None and self._served.pop(digest, None) is not None:
             self._exchange.gone(digest, self._theirs.node)
             self._exchange.unwatch(digest, self._changed)
+            self._exchange.listen_no_more(digest, self._streams)
 
     def holds(self, digest: str, *, holds: bool) -> None:
         """Note for others whether the other side has anything of a digest that we subscribed to."""
@@ -81,8 +84,9 @@ class Introductions:
         good = tuple(one for one in told if admissible(*one, told_by=self._address[0]))
         return PeerKnown(peer, good[:HINTS])
 
-    async def run(self, send: Callable[[Known], None]) -> None:
+    async def run(self, send: Callable[[Known | Streams], None]) -> None:
         """Tell the other side who else has or gathers what it subscribed to, until cancelled."""
+        self._send = send
         pace = Pace()
         assert self._theirs is not None
         while True:
@@ -98,6 +102,10 @@ class Introductions:
                 if found:
                     told |= dict.fromkeys(found)
                     send(Known(digest, tuple(PeerAddress(*address) for address in found)))
+
+    def _streams(self, news: Streams) -> None:
+        if self._send is not None:
+            self._send(news)
 
     def _changed(self, digest: str) -> None:
         self._news[digest] = None

@@ -15,7 +15,15 @@ import trio_websocket
 
 from p2p.core.oci.digest import Digest
 from p2p.core.swarm.bitfield import iter_bits
-from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerHave, PeerKnown, PeerMidstates, PeerState
+from p2p.core.swarm.events import (
+    PeerAbsent,
+    PeerGone,
+    PeerHave,
+    PeerKnown,
+    PeerMidstates,
+    PeerState,
+    PeerStreams,
+)
 from p2p.core.wire.codec import WireError, decoder, encode
 from p2p.core.wire.common import PROTOCOL_VERSION
 from p2p.core.wire.peer import (
@@ -27,6 +35,7 @@ from p2p.core.wire.peer import (
     PeerHello,
     PeerMessage,
     State,
+    Streams,
     Subscribe,
     Unsubscribe,
 )
@@ -42,7 +51,8 @@ if TYPE_CHECKING:
     from p2p.transfer.holdings import Holdings
     from p2p.transfer.introductions import Introductions
 
-    Sink = Callable[[PeerState | PeerHave | PeerMidstates | PeerAbsent | PeerGone | PeerKnown], None]
+    News = PeerState | PeerHave | PeerMidstates | PeerAbsent | PeerGone | PeerKnown | PeerStreams
+    Sink = Callable[[News], None]
 
 HELLO_SECONDS = 3.0
 SUBSCRIPTIONS = 4096
@@ -234,10 +244,10 @@ class Link:
                         self._answers[number](message)
                 case PeerHello():
                     raise PeerError(str(self._websocket.remote), "said hello twice")
-                case State() | Have() | MidstatesMessage() | Absent() | Known():
+                case State() | Have() | MidstatesMessage() | Absent() | Known() | Streams():
                     self._tell(message)
 
-    def _tell(self, message: State | Have | MidstatesMessage | Absent | Known) -> None:
+    def _tell(self, message: State | Have | MidstatesMessage | Absent | Known | Streams) -> None:
         subscription = self._subscriptions.get(message.digest)
         if subscription is None:
             return
@@ -246,6 +256,8 @@ class Link:
             case Known():
                 if self._others is not None:
                     sink(self._others.heard(message, peer))
+            case Streams(node=node, quiet=quiet, over=over):
+                sink(PeerStreams(peer, node, quiet, over))
             case State():
                 self._holds(message.digest, holds=True)
                 sink(PeerState(peer, message.size, message.complete, message.have))

@@ -11,6 +11,7 @@ import trio
 from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.wire.common import Holding
+from p2p.core.wire.peer import Streams
 from p2p.errors import OriginError, PeerError, RemoraError, StoreError, VerificationError
 from p2p.transfer.intake import origin_failed, stream_origin
 from p2p.transfer.taking import answer
@@ -159,7 +160,8 @@ class Runner:
                     for action in self.swarm.start(trio.current_time()):
                         self._perform(action)
                     self._work()
-                    await self.ended.wait()
+                    with self._parts.links.exchange.swarm(self.wanted.digest, self.post):
+                        await self.ended.wait()
                 finally:
                     self._nursery = None  # now, and not when all tasks have ended: news may come between
                     nursery.cancel_scope.cancel()
@@ -226,6 +228,8 @@ class Runner:
                 start(self._relink, midstates)
             case act.Accuse(provider=provider, offence=offence, chunk=chunk):
                 self._parts.accuse(provider, offence, chunk, digest)
+            case act.Herald(node=node, quiet=quiet, over=over):
+                self._parts.links.exchange.streams(Streams(str(digest), node, quiet, over))
             case act.Finish():
                 start(self._finish)
             case act.Fail(error=error, discard=discard):

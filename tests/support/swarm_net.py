@@ -425,6 +425,11 @@ class Net:
     def do_advance(self, node, action):
         self.changed(node)
 
+    def do_herald(self, node, action):
+        event = ev.PeerStreams(node.name, action.node, action.quiet, action.over)
+        for name in list(node.watchers):
+            self.at(self.latency, self.post, self.nodes[name], event)
+
     def do_finish(self, node, action):
         node.done = True
         node.ended = self.now

@@ -107,6 +107,18 @@ class Advance:
 
 
 @dataclass(frozen=True, slots=True)
+class Herald:
+    """Tell all subscribers that ``node`` streams the blob from the origin, or does so no longer (``over``).
+
+    ``quiet``: seconds since it last said so itself.
+    """
+
+    node: str
+    quiet: float
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
     """Every link holds: release the last chunk, commit, announce."""
 
@@ -137,6 +149,7 @@ Action = (
     | Relink
     | Accuse
     | Advance
+    | Herald
     | Finish
     | Fail
     | Dissolve

@@ -103,6 +103,19 @@ class PeerKnown:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerStreams:
+    """``peer`` says that ``node`` streams the blob from the origin without a lease, or no longer (``over``).
+
+    ``quiet``: seconds since that node said so itself. Hearsay.
+    """
+
+    peer: str
+    node: str
+    quiet: float
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ReaderJoined:
     """A client reads bytes ``[start, stop)``; ``background``: no order is needed (prefetch)."""
 
@@ -225,6 +238,7 @@ Event = (
     | PeerAbsent
     | PeerGone
     | PeerKnown
+    | PeerStreams
     | ReaderJoined
     | ReaderMoved
     | ReaderLeft

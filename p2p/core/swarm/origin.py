@@ -8,6 +8,7 @@ from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 
 if TYPE_CHECKING:
+    from p2p.core.swarm.herald import Streams
     from p2p.core.swarm.swarm import Swarm
 
 ATTEMPTS = 3
@@ -20,6 +21,10 @@ HOLES = 2
 
 HOLE_RUN = 4
 
+AHEAD = 16
+"""Chunks that peers have and a stream without a lease lacks, more than which it stops for: that much is not
+what another stream left behind that stopped for this one."""
+
 CATCH_UP = 1.0
 """Seconds without a new chunk after which a claim without a tracker no longer relies on its peers."""
 
@@ -27,7 +32,8 @@ CATCH_UP = 1.0
 class OriginTurn:
     """The lease and the stream. ``epoch`` 0: no tracker keeps it."""
 
-    def __init__(self, *, allowed: bool) -> None:
+    def __init__(self, streams: Streams, *, allowed: bool) -> None:
+        self.streams = streams
         self.allowed = allowed
         self.granted = False
         self.exclusive = False
@@ -56,7 +62,7 @@ class OriginTurn:
     def deadline(self) -> float | None:
         """When the next try at the origin is due, or the next look whether those ahead get on."""
         if not self.granted or self.streaming:
-            return None
+            return self.streams.next_at()
         return self.retry_at if self.retry_at is not None else self._look_at
 
     def planned(self, event: ev.Planned, out: list[act.Action]) -> None:
@@ -112,7 +118,13 @@ class OriginTurn:
             self.retry_at = now + max(event.retry_after, FIRST_RETRY * 2 ** (self._attempts - 1))
 
     def take(self, swarm: Swarm, now: float) -> None:
-        """Open the stream, or ask for single chunks that no peer has, where it is our turn."""
+        """Go to the origin where it is our turn, and tell others who streams where no tracker knows it."""
+        self._take(swarm, now)
+        self.streams.own = self.streaming and not self.exclusive
+        swarm.out.extend(self.streams.tell(now))
+
+    def _take(self, swarm: Swarm, now: float) -> None:
+        """Open the stream, or ask for single chunks that no peer has."""
         if not self.granted or (self.retry_at is not None and now < self.retry_at):
             return
         self.retry_at = self._look_at = None
@@ -139,7 +151,7 @@ class OriginTurn:
 
         Also one that has all that its peers have, while they get on: the next chunk is on its way to them.
         """
-        if self._peers_help(swarm):
+        if self._peers_help(swarm) or self.streams.waits(now, swarm.patience.progress):
             self.interrupt(swarm.out)
         elif self.streaming or now - swarm.patience.progress >= CATCH_UP or not _peers_hold(swarm):
             return False
@@ -174,12 +186,16 @@ class OriginTurn:
         swarm.emit(act.OpenOrigin(first, self.epoch))
 
     def _peers_help(self, swarm: Swarm) -> bool:
-        """Whether a claim without a tracker can wait: a peer has something that is missing here."""
+        """Whether a claim without a tracker can wait: a peer has something that is missing here.
+
+        A stream goes on for a few chunks: others that stopped for it have them.
+        """
         if swarm.layout is None or swarm.have is None or swarm.lists.firm:
             return False
         missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
         helpers = (peer for peer in swarm.peers.values() if peer.have is not None and not peer.dissent)
-        return any(peer.have.bits & missing for peer in helpers if peer.have is not None)
+        few = min(AHEAD, swarm.layout.count // 2) if self.streaming else 0
+        return any((peer.have.bits & missing).bit_count() > few for peer in helpers if peer.have is not None)
 
     def _fill_holes(self, swarm: Swarm, now: float) -> None:
         assert swarm.layout is not None

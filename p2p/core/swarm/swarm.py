@@ -15,6 +15,7 @@ from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MAX_BLOB, Layout
 from p2p.core.swarm.dispute import Dispute
 from p2p.core.swarm.flow import Flow
+from p2p.core.swarm.herald import Streams
 from p2p.core.swarm.lists import Lists
 from p2p.core.swarm.members import Members
 from p2p.core.swarm.origin import OriginTurn
@@ -58,7 +59,7 @@ class Swarm:
         self.members = Members(node, settings.peers, reputation, self.requests, self.out)
         self.peers = self.members.peers
         self.readers = Readers()
-        self.turn = OriginTurn(allowed=origin)
+        self.turn = OriginTurn(Streams(node, str(digest)), allowed=origin)
         self.closed = False
         self.over = False
         self.dispute = Dispute(self)
@@ -180,6 +181,9 @@ class Swarm:
                 self.members.drop(name, now, gone=True)
             case ev.PeerKnown():
                 self.members.hinted(event, self.layout, now)
+            case ev.PeerStreams():
+                self.turn.streams.heard(event, now)
+                return
             case ev.Planned():
                 self._planned(event, now)
             case ev.LeaseLost(epoch=epoch):
@@ -291,10 +295,8 @@ class Swarm:
             self.members.overtaken(pending, now)
 
     def _request_failed(self, event: ev.RequestFailed, now: float) -> None:
-        pending = self.requests.end(event.request)
-        if pending is None:
-            return
-        self.members.failed(pending, event, now)
+        if (pending := self.requests.end(event.request)) is not None:
+            self.members.failed(pending, event, now)
 
     # ── the origin ─────────────────────────────────────────────────────────────────────────────────
 

@@ -4,7 +4,8 @@ After ``PeerHello`` from both sides each may ``Subscribe`` to digests of the oth
 ``State`` or ``Absent``; then, until ``Unsubscribe``, pushes: ``Have`` as chunks are verified,
 ``Midstates`` as the list grows, a ``State`` again when the blob becomes complete, stops being held, or
 lost chunks because its list fell. A subscription to an absent digest stays: a ``State`` follows when the
-node begins to hold it. ``Known`` tells a subscriber of other nodes of the digest.
+node begins to hold it. ``Known`` tells a subscriber of other nodes of the digest, ``Streams`` of one that
+reads the origin.
 """
 
 from __future__ import annotations
@@ -88,6 +89,18 @@ class Known(Struct, frozen=True, array_like=True, tag="known"):
     addresses: tuple[PeerAddress, ...]
 
 
+class Streams(Struct, frozen=True, array_like=True, tag="streams"):
+    """To a subscriber: ``node`` streams ``digest`` from the origin, without a lease, or no longer (``over``).
+
+    ``quiet``: seconds since that node said so itself. Passed on by whoever hears it.
+    """
+
+    digest: str
+    node: str
+    quiet: float = 0.0
+    over: bool = False
+
+
 class FindReference(Struct, frozen=True, array_like=True, tag="find"):
     """Ask what ``reference`` (a tag) of ``repository`` ("registry/path") pointed to when last seen."""
 
@@ -115,6 +128,7 @@ PeerMessage = (
     | Have
     | Midstates
     | Known
+    | Streams
     | FindReference
     | FoundReference
 )

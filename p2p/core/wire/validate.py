@@ -12,7 +12,7 @@ from msgspec.structs import fields
 
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
-from p2p.core.wire.peer import Known, Midstates, Subscribe
+from p2p.core.wire.peer import Known, Midstates, Streams, Subscribe
 from p2p.core.wire.tracker import Plan
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ MAX_COUNT: Final = (1 << 63) - 1
 MAX_PORT: Final = 65535
 MAX_HINTS: Final = 32
 """Addresses of other peers in one message."""
+
+MAX_NODE: Final = 128
+"""Characters of a node's id where nodes pass it on."""
 
 LIST_ID: Final = 32
 """Bytes of a SHA-256, which commits to a midstate list."""
@@ -153,9 +156,15 @@ def _known(message: Known) -> None:
         raise ValueError(f"addresses: more than {MAX_HINTS}")
 
 
+def _streams(message: Streams) -> None:
+    if len(message.node) > MAX_NODE:
+        raise ValueError(f"node: longer than {MAX_NODE}")
+
+
 _WHOLE: Final[dict[type[Struct], Check]] = {
     Midstates: _midstates,
     Subscribe: _subscribe,
     Plan: _plan,
     Known: _known,
+    Streams: _streams,
 }

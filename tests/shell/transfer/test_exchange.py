@@ -9,6 +9,7 @@ from p2p.core.swarm.events import PeerKnown
 from p2p.net.listeners import open_listeners
 from p2p.transfer.exchange import Exchange
 from tests.support.cluster import cluster
+from tests.support.http_rig import until
 from tests.support.store_rig import MIB, blob
 
 A, B = ("10.0.0.1", 5001), ("10.0.0.2", 5001)
@@ -94,3 +95,16 @@ async def test_ten_nodes_in_a_ring_find_each_other_and_read_two_copies_at_most()
         found = [len(known[n]) + 1 for n in range(10)]
         assert min(most.values()) >= 5, most
         assert min(found) >= 6, found
+
+
+async def test_a_swarm_follows_whoever_its_own_links_come_to_know() -> None:
+    async with cluster() as world:
+        holder = await world.node(knows=())
+        seeker = await world.node(knows=(), has_origin=False)
+        await holder.hold(CONTENT)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(seeker.fetch, CONTENT)
+            await until(lambda: bool(seeker.engine.swarms()))
+            seeker.links.exchange.met(D, holder.id, ("127.0.0.1", holder.provider.port))
+            with trio.fail_after(20):
+                await until(lambda: seeker.store.find(CONTENT.digest) is not None)

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 
 from p2p.core.swarm.acquaintances import HINTS
 from p2p.core.swarm.events import PeerKnown
 from p2p.core.wire.codec import PEER, WireError, encode
 from p2p.core.wire.common import PROTOCOL_VERSION
-from p2p.core.wire.peer import Known, PeerAddress, PeerHello
+from p2p.core.wire.peer import Known, PeerAddress, PeerHello, Streams
 from p2p.errors import PeerError
 from p2p.transfer.exchange import Exchange
 from p2p.transfer.introductions import MESSAGES, Introductions
@@ -78,6 +79,26 @@ async def test_no_more_than_so_many_are_told(autojump_clock, nursery) -> None:
     nursery.cancel_scope.cancel()
 
 
+async def test_news_of_a_stream_go_at_once_to_who_subscribed(autojump_clock, nursery) -> None:
+    shareable = {D, E}
+    exchange, sent = Exchange("own", shareable.__contains__), []
+    a = linked(exchange, "a", "10.0.0.1")
+    nursery.start_soon(a.run, sent.append)
+    a.serve(D)
+    await trio.testing.wait_all_tasks_blocked()
+    news = Streams(D, "x", 0.5)
+    exchange.streams(news)
+    exchange.streams(Streams(E, "x"))
+    assert sent == [news]
+    shareable.clear()
+    exchange.streams(news)
+    shareable.add(D)
+    a.end()
+    exchange.streams(news)
+    assert sent == [news], "not of what is not shared, nor to who is gone"
+    nursery.cancel_scope.cancel()
+
+
 def test_what_a_hostile_peer_says() -> None:
     exchange = Exchange("own", lambda _: True)
     a = linked(exchange, "a", "10.0.0.1")
@@ -99,3 +120,5 @@ def test_ten_thousand_addresses_are_no_message() -> None:
         PEER.decode(encode(many))
     with pytest.raises(WireError, match="port"):
         PEER.decode(encode(Known(D, (PeerAddress("10.0.0.1", 70_000),))))
+    with pytest.raises(WireError, match="node: longer than 128"):
+        PEER.decode(encode(Streams(D, "x" * 129)))

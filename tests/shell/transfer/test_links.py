@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trio
 
-from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerKnown, PeerMidstates, PeerState
+from p2p.core.swarm.events import PeerAbsent, PeerGone, PeerKnown, PeerMidstates, PeerState, PeerStreams
 from p2p.core.swarm.midstates import Midstates
 from p2p.core.wire.common import PROTOCOL_VERSION, Provider
-from p2p.core.wire.peer import FoundReference, PeerHello
+from p2p.core.wire.peer import FoundReference, PeerHello, Streams
 from p2p.transfer import links as links_module
 from tests.support.cluster import Cluster, Node, cluster, open_files
 from tests.support.http_rig import until
@@ -253,6 +253,20 @@ async def test_a_list_that_peers_extended_is_sent_with_the_subscription_when_it_
         lists[0] = CONTENT.midstates
         await until(lambda: len(told) == 2)
         assert told[1].start == CONTENT.midstates.length
+
+
+async def test_news_of_a_stream_reach_those_who_subscribed_under_the_name_of_who_told() -> None:
+    async with cluster() as world:
+        one, two = await world.start(2)
+        await two.hold(CONTENT)
+        follower = Follower(one, two.provider).subscribe()
+        await follower.has(*STATE)
+        two.links.exchange.streams(Streams(str(CONTENT.digest), "somebody", 0.25))
+        two.links.exchange.streams(Streams(str(CONTENT.digest), "somebody", over=True))
+        assert await follower.has(PeerStreams, PeerStreams) == [
+            PeerStreams(two.id, "somebody", 0.25),
+            PeerStreams(two.id, "somebody", 0.0, over=True),
+        ]
 
 
 # ── tags ───────────────────────────────────────────────────────────────────────────────────────────

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.discovery.claims import JITTER, MOST, SETTLE, STEP, delay, weight
+from p2p.core.swarm.herald import weight
+from p2p.discovery.claims import JITTER, MOST, SETTLE, STEP, delay
 
 
 def test_alone_there_is_nothing_to_wait_for():

@@ -5,12 +5,13 @@ from __future__ import annotations
 from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
+from p2p.core.swarm.herald import LIFE, TRUST, weight
 from p2p.core.swarm.midstates import Midstates
 from p2p.core.swarm.origin import ATTEMPTS, CATCH_UP, FIRST_RETRY, HOLE_RUN, HOLES
 from p2p.core.swarm.patience import PATIENCE, STALL
 from p2p.core.wire.common import Provider
 from p2p.errors import OriginNotFoundError, OriginUnreachableError
-from tests.support.swarm_rig import Rig, states
+from tests.support.swarm_rig import DIGEST, Rig, states
 
 COUNT = 8
 TRUE = states(COUNT)
@@ -246,8 +247,74 @@ def test_of_several_claims_who_is_behind_follows_who_is_ahead() -> None:
         ev.PeerState("other", COUNT << 20, complete=False, have=Bitfield.from_int(COUNT, 0b1).to_bytes()), 0.2
     )
     assert not rig.of(act.CloseOrigin), "no further than we are"
-    rig(ev.PeerHave("other", (1,)), 0.3)
+    rig(ev.PeerHave("other", (1, 2, 3, 4)), 0.3)
+    assert not rig.of(act.CloseOrigin), "another stream may have left them when it stopped for ours"
+    rig(ev.PeerHave("other", (5,)), 0.3)
     assert rig.of(act.CloseOrigin) == [act.CloseOrigin(0, False)]
+
+
+def first_and_last() -> tuple[str, str]:
+    """Two names, before and behind "self" in the order of the streams of the rig's blob."""
+    own = weight("self", str(DIGEST))
+    names = [f"n{number}" for number in range(100)]
+    before = next(name for name in names if weight(name, str(DIGEST)) < own)
+    return before, next(name for name in names if weight(name, str(DIGEST)) > own)
+
+
+def test_of_two_streams_without_a_lease_the_first_in_order_goes_on() -> None:
+    before, behind = first_and_last()
+    rig = Rig(COUNT)
+    rig.plan("a", exclusive=False)
+    rig.grant(epoch=0, exclusive=False)
+    assert rig.of(act.Herald) == [act.Herald("self", 0.0)]
+    rig(ev.PeerStreams("a", behind, 0.0), 0.1)
+    assert not rig.of(act.CloseOrigin)
+    assert not rig.of(act.Herald), "ours goes before it"
+    rig(ev.PeerStreams("a", before, 0.0), 0.2)
+    assert rig.of(act.CloseOrigin) == [act.CloseOrigin(0, False)]
+    assert rig.of(act.Herald) == [act.Herald("self", 0.0, over=True), act.Herald(before, 0.0)]
+    rig(ev.PeerStreams("a", before, 0.0, over=True), 0.3)
+    assert rig.of(act.OpenOrigin) == [act.OpenOrigin(0, 0)], "the other one stopped: it is our turn again"
+
+
+def test_a_turn_is_left_to_a_stream_that_is_heard_of_and_dies_with_its_news() -> None:
+    _, behind = first_and_last()
+    rig = Rig(COUNT)
+    rig.plan("a", exclusive=False)
+    rig(ev.PeerStreams("a", behind, 0.25), 0.3)
+    assert rig.of(act.Herald) == [act.Herald(behind, 0.25)]
+    rig.grant(epoch=0, exclusive=False)
+    assert not rig.of(act.OpenOrigin)
+    rig.tick(0.05 + LIFE - 0.01)
+    assert not rig.of(act.OpenOrigin)
+    rig.tick(0.05 + LIFE)
+    assert rig.of(act.OpenOrigin)
+
+
+def test_a_stream_that_never_brings_anything_is_waited_for_once() -> None:
+    before, _ = first_and_last()
+    rig = Rig(COUNT)
+    rig.plan("liar", exclusive=False)
+    rig.grant(epoch=0, exclusive=False)
+    now = 0.0
+    rig(ev.PeerStreams("liar", before, 0.0), 0.0)
+    assert rig.of(act.CloseOrigin)
+    while not rig.of(act.OpenOrigin):
+        now += 0.25
+        assert now <= TRUST
+        rig(ev.PeerStreams("liar", before, 0.0), now)
+    rig(ev.PeerStreams("liar", before, 0.0), now + 0.1)
+    assert not rig.of(act.CloseOrigin)
+
+
+def test_a_lease_of_the_tracker_yields_to_no_hearsay() -> None:
+    before, _ = first_and_last()
+    rig = Rig(COUNT)
+    rig.plan("a")
+    rig.grant(epoch=4)
+    assert not rig.of(act.Herald), "the tracker tells who streams"
+    rig(ev.PeerStreams("a", before, 0.0), 0.1)
+    assert not rig.of(act.CloseOrigin)
 
 
 def test_a_claim_waits_while_peers_get_on_and_no_longer() -> None:

@@ -17,6 +17,7 @@ SHAPES = {
     "have": "digest chunks",
     "mid": "digest start states list_id",
     "known": "digest addresses",
+    "streams": "digest node quiet over",
     "find": "request repository reference",
     "found": "request digest media_type size age",
 }
