@@ -157,8 +157,9 @@ class Swarm:
         match event:
             case ev.ChunksTaken():
                 self._chunks_taken(event, now)
-            case ev.RequestFailed():
-                self._request_failed(event, now)
+            case ev.RequestFailed(request=request):
+                if (pending := self.requests.end(request)) is not None:
+                    self.members.failed(pending, event, now)
             case ev.RequestHeld(request=request, held=held):
                 self.requests.hold(request, held, now)
                 self.patience.progress = now  # our own limits let it begin, or go on: nobody is stuck
@@ -293,10 +294,6 @@ class Swarm:
         self.out.append(act.Advance(tuple(fresh)))
         for pending in self.requests.needless(fresh, self.have):
             self.members.overtaken(pending, now)
-
-    def _request_failed(self, event: ev.RequestFailed, now: float) -> None:
-        if (pending := self.requests.end(event.request)) is not None:
-            self.members.failed(pending, event, now)
 
     # ── the origin ─────────────────────────────────────────────────────────────────────────────────
 
