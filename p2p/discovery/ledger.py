@@ -74,6 +74,8 @@ class Ledger:
         self._wants_due: dict[str, None] = {}
         self._unwanted: dict[str, bool] = {}
         self._released: dict[tuple[str, int], bool] = {}
+        self._over: OrderedDict[tuple[str, int], None] = OrderedDict()
+        """Leases that ended on this connection, the last ones: an epoch is never given twice."""
         self._asks: list[AskReference | ReferenceUnseen] = []
         self._seen: OrderedDict[tuple[str, str], tuple[ReferenceSeen, float]] = OrderedDict()
         self._reports: OrderedDict[tuple[str, str], IntentProgress] = OrderedDict()
@@ -117,22 +119,28 @@ class Ledger:
         wanted = self.wants.pop(digest, None) is not None
         self._wants_due.pop(digest, None)
         leased = digest in self._leases
-        if not keep:
-            self._leases.pop(digest, None)
+        if not keep and leased:
+            self._end(digest, self._leases[digest].epoch)
         if wanted or (leased and not keep):
             self._unwanted[digest] = keep and leased
 
-    def granted(self, digest: str, epoch: int, rank: int = 0) -> None:
-        """Note a lease that a tracker granted, the ``rank``-th of the digest; a repeated word is a no-op."""
+    def granted(self, digest: str, epoch: int, rank: int = 0) -> bool:
+        """Note a lease that a tracker granted, the ``rank``-th of the digest; a repeated word is a no-op.
+
+        False for one that ended on this connection: the tracker's word crossed ours, others have it soon.
+        """
+        if (digest, epoch) in self._over:
+            return False
         lease = self._leases.get(digest)
         if lease is None or lease.epoch != epoch:
             self._leases[digest] = _Lease(epoch, rank)
+        return True
 
     def lost(self, digest: str, epoch: int) -> None:
         """Note that the tracker gave a lease to another node."""
         lease = self._leases.get(digest)
         if lease is not None and lease.epoch == epoch:
-            del self._leases[digest]
+            self._end(digest, epoch)
 
     def held(self, digest: str) -> int:
         """Give the epoch under which this node streams a digest, 0 for none."""
@@ -149,7 +157,7 @@ class Ledger:
         """Give a lease back; a no-op as ``progress`` is."""
         lease = self._leases.get(digest)
         if lease is not None and lease.epoch == epoch:
-            del self._leases[digest]
+            self._end(digest, epoch)
             self._released[digest, epoch] = done
 
     def seen(self, seen: ReferenceSeen, now: float) -> None:
@@ -186,6 +194,7 @@ class Ledger:
         self._withdrawn.clear()
         self._unwanted.clear()
         self._released.clear()
+        self._over.clear()
         self._asks.clear()
         self._clear_growth()
         # Blobs under way first: they show a new tracker which swarms are older than itself.
@@ -263,6 +272,12 @@ class Ledger:
                 lease.told, lease.told_at = lease.offset, now
                 out.append(LeaseProgress(digest, lease.epoch, lease.offset, lease.rank))
         return out
+
+    def _end(self, digest: str, epoch: int) -> None:
+        del self._leases[digest]
+        self._over[digest, epoch] = None
+        if len(self._over) > KEEP:
+            self._over.popitem(last=False)
 
     def _clear_growth(self) -> None:
         self._grown.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, assert_never
 
 import structlog
@@ -348,24 +348,28 @@ class TrackerClient:
                 assert_never(message)
 
     def _plan(self, plan: wire.Plan) -> None:
-        sink = self._sinks.get(plan.digest)
-        if sink is None:
-            # Crossed our unwant, which gives back whatever lease it carries.
-            return
-        lease = _LEASES[plan.lease]
-        if lease is ev.LeaseState.GRANTED:
-            self._ledger.granted(plan.digest, plan.epoch, self.rank(plan.digest))
-        planned = ev.Planned(
-            plan.providers, lease, plan.epoch, exclusive=True, size=plan.size, route="tracker"
+        lease, size = _LEASES[plan.lease], plan.size
+        self._give(
+            plan.digest,
+            ev.Planned(plan.providers, lease, plan.epoch, exclusive=True, size=size, route="tracker"),
         )
-        self._plans[plan.digest] = planned
-        sink(planned)
 
     def _stand(self, digest: str) -> None:
         """The last plan holds for as long again; peers that failed since may be tried anew."""
-        planned, sink = self._plans.get(digest), self._sinks.get(digest)
-        if planned is not None and sink is not None:
-            sink(planned)
+        if (planned := self._plans.get(digest)) is not None:
+            self._give(digest, planned)
+
+    def _give(self, digest: str, planned: ev.Planned) -> None:
+        sink = self._sinks.get(digest)
+        if sink is None:
+            # Crossed our unwant, which gives back whatever lease it carries.
+            return
+        if planned.lease is ev.LeaseState.GRANTED:
+            rank = self.rank(digest)
+            if not self._ledger.granted(digest, planned.epoch, rank):
+                planned = replace(planned, lease=ev.LeaseState.HELD)
+        self._plans[digest] = planned
+        sink(planned)
 
 
 def _first_rank(_: str) -> int:

@@ -7,7 +7,7 @@ import trio_websocket
 from p2p.core.swarm.events import LeaseLost, LeaseState, Planned
 from p2p.core.wire.codec import encode
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding
-from p2p.core.wire.tracker import Intent, IntentProgress, Plan, Refused, Welcome
+from p2p.core.wire.tracker import Intent, IntentProgress, Plan, PlansStand, Refused, Welcome
 from p2p.discovery.api import KnownReference
 
 SIZE = 10 << 20
@@ -178,6 +178,24 @@ async def test_intents_and_plans_nobody_asked_for(nursery, client, digest):
     assert intents == [Intent("j", ("image",))]
     assert a.held(digest) == 0
     a.report(IntentProgress("j", "image", "done", 1, ()))
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_plan_that_crossed_the_release_of_its_lease_grants_nothing(nursery, client, news, digest):
+    plan = encode(Plan(str(digest), SIZE, (), "granted", 3, "", 3.0))
+    stand = encode(PlansStand((str(digest),)))
+    address = await fake(nursery, [encode(Welcome(PROTOCOL_VERSION, 1.0, "h")), plan, plan, stand])
+    a, at_a = client(address, "a"), news()
+
+    def sink(planned):
+        at_a(planned)
+        a.release(digest, 3, done=False)
+
+    a.want(digest, SIZE, lease=True, unreachable=frozenset(), sink=sink)
+    await nursery.start(a.run)
+    await at_a.until(lambda _: len(at_a.all) == 3)
+    assert [one.lease for one in at_a.all] == [LeaseState.GRANTED, LeaseState.HELD, LeaseState.HELD]
+    assert a.held(digest) == 0
     nursery.cancel_scope.cancel()
 
 

@@ -60,6 +60,28 @@ def test_withdrawal():
     assert ledger.holdings == {}
 
 
+def test_a_lease_that_ended_is_not_had_again_by_a_word_that_crossed():
+    ledger = connected()
+    assert ledger.granted(A, 7)
+    ledger.release(A, 7, done=False)
+    assert not ledger.granted(A, 7)
+    assert ledger.held(A) == 0
+    assert ledger.granted(A, 8)
+    ledger.lost(A, 8)
+    assert not ledger.granted(A, 8)
+    assert ledger.granted(A, 9)
+    ledger.unwant(A)
+    assert not ledger.granted(A, 9)
+    assert ledger.granted(B, 7), "of another blob"
+    ledger.connect()
+    assert ledger.granted(A, 9), "said after the reconnect, it crossed nothing"
+    for epoch in range(KEEP + 1):
+        ledger.granted(B, 100 + epoch)
+        ledger.release(B, 100 + epoch, done=True)
+    assert not ledger.granted(B, 100 + KEEP)
+    assert ledger.granted(B, 100), "forgotten"
+
+
 def test_wants_are_repeated_after_a_reconnect_and_releases_come_before_them():
     ledger = connected()
     want = wire.Want(A, 0, True)
