@@ -326,7 +326,9 @@ class NodeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tracker: tuple[str, ...] = ()
     """``ws://host:5010`` of each tracker, the same at every node; one may be given as a text."""
     zone: str = ""
-    """Of this node, for trackers that lease an origin to each zone: letters, digits, ``.``, ``-``, ``_``."""
+    """Of this node: what is cheap to reach among itself. Letters, digits, ``.``, ``-``, ``_``."""
+    rack: str = ""
+    """Alike, within the zone: peers of the same rack are named first."""
     host: tuple[str, ...] = ()
     """OCI layout directories to serve as hosted repositories."""
     log_level: str = "info"

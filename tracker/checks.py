@@ -67,6 +67,8 @@ def _node_hello(hello: wire.NodeHello) -> str:
         return "a node's host is a name or an address"
     if _ZONE.fullmatch(hello.zone) is None:
         return "a zone's name is at most 64 letters, digits, points, hyphens and underscores"
+    if _ZONE.fullmatch(hello.rack) is None:
+        return "a rack's name is at most 64 letters, digits, points, hyphens and underscores"
     return "" if 0 < hello.port < 65536 else "a node's port is 1 to 65535"
 
 

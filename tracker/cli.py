@@ -47,6 +47,7 @@ async def run_until_signal(settings: TrackerSettings) -> None:
 @click.option(
     "--lease-scope", metavar="SCOPE", help="One stream from an origin for the cluster, or each zone."
 )
+@click.option("--zone-copies", type=float, metavar="N", help="Copies of a blob let into a zone; 0: any.")
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
 @click.option("--log-format", metavar="FORMAT", help="json, console or auto.")
 @click.option("--print-config", is_flag=True, help="Print the settings in effect as TOML, and end.")
@@ -55,6 +56,7 @@ def command(
     config: str | None,
     insecure: bool | None,
     lease_scope: str | None,
+    zone_copies: float | None,
     log_level: str | None,
     log_format: str | None,
     print_config: bool,
@@ -69,6 +71,7 @@ def command(
         "listen": listen,
         "insecure": insecure,
         "lease_scope": lease_scope,
+        "zone_copies": zone_copies,
         "log_level": log_level,
         "log_format": log_format,
     }

@@ -18,6 +18,7 @@ from tracker.peer_table import Caps, PeerTable, digest_of
 from tracker.planner import Counters, Planner
 from tracker.prefetch import JobCaps, Jobs
 from tracker.references import ReferenceTable
+from tracker.zones import COPIES, Entries
 
 if TYPE_CHECKING:
     from tracker.events import FromTracker
@@ -44,7 +45,8 @@ class Tracker:
     """Connections, told apart by number, to nodes and commands.
 
     ``first_epoch`` must be above every lease epoch of an earlier tracker (a wall-clock millisecond will do).
-    ``run`` tells its jobs apart from those of other trackers. ``zones``: each zone has leases of its own.
+    ``run`` tells its jobs apart from those of other trackers. ``zones``: each zone has leases of its own;
+    ``zone_copies`` of a blob may come into it from others (``tracker.zones``).
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Tracker:
         first_epoch: int = 1,
         run: str = "",
         zones: bool = False,
+        zone_copies: float = COPIES,
         caps: Caps | None = None,
         job_caps: JobCaps | None = None,
     ) -> None:
@@ -62,7 +65,8 @@ class Tracker:
         self.jobs = Jobs(self.table, job_caps, prefix=f"job-{run or f'{first_epoch:x}'}-")
         self.references = ReferenceTable()
         self.counters = Counters()
-        self._planner = Planner(self.table, self.leases, self.counters)
+        self.entries = Entries(self.table, self.leases, zone_copies)
+        self._planner = Planner(self.table, self.leases, self.entries, self.counters)
         self._conns: dict[int, Node | None] = {}
         """Connection → its node; None for a command."""
         self._settled_at = now + SETTLE
@@ -104,13 +108,15 @@ class Tracker:
             elif (lease := self.leases.find(turn)) is not None and lease.told and lease.due <= now:
                 # Of another tracker, and nobody here asks for it: the word of its end went elsewhere.
                 self.leases.clear(turn)
+        for digest, zone in self.entries.overdue(now):
+            self._enter(digest, zone, now)
         self._out += self._planner.due(now, PLANS_AT_ONCE if isinstance(event, Tick) else PLANS_A_MESSAGE)
         out, self._out = self._out, []
         return out
 
     def next_deadline(self) -> float | None:
         """When ``Tick`` is due, if nothing else happens before."""
-        parts = (self._planner, self.leases, self.jobs, self.references, self.table)
+        parts = (self._planner, self.leases, self.entries, self.jobs, self.references, self.table)
         return min((at for part in parts if (at := part.next_deadline()) is not None), default=None)
 
     # ── connections ────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +146,9 @@ class Tracker:
             self._left(stale, now)
             self._out.append(Close(stale, f"node {before.name} connected anew"))
         host = hello.host or event.address
-        node = self.table.connect(hello.node, hello.name, host, hello.port, event.conn, now, hello.zone)
+        node = self.table.connect(
+            hello.node, hello.name, host, hello.port, event.conn, now, hello.zone, hello.rack
+        )
         if node is None:
             self._refuse(event.conn, f"the table is full with {len(self.table.nodes)} nodes", now)
             return
@@ -157,6 +165,7 @@ class Tracker:
             self.jobs.conn_left(conn)
             return
         freed = self.leases.leave(node.id)
+        entries = self.entries.leave(node)
         blobs = self.table.disconnect(node, now)
         self.jobs.node_left(node, now)
         for blob in blobs:
@@ -165,6 +174,8 @@ class Tracker:
         for turn in freed:
             if (freed_blob := self.table.blobs.get(digest_of(turn))) is not None:
                 self._lease_turn(freed_blob, now)
+        for digest, zone in entries:
+            self._enter(digest, zone, now)
 
     def _refuse(self, conn: int, reason: str, now: float) -> None:
         self.counters.refused += 1
@@ -201,6 +212,8 @@ class Tracker:
                     blob = self.table.announce(node, holding)
                     if holding.complete:
                         self._completed(node, holding.digest, now)
+                    elif node.zone and (held := self.table.blobs.get(holding.digest)) is not None:
+                        self.entries.announced(node, held, holding.chunks, now)
                     if blob is not None:
                         self._planner.changed(blob, now)
             case wire.Withdraw(digests=digests):
@@ -244,6 +257,8 @@ class Tracker:
             self._lease_turn(wanting.blob, now)
             if wanting.pushed != pushed:
                 return  # it was granted, and the plan that says so went out
+        if node.zone and not self.table.whole_near(wanting):
+            self._enter(want.digest, node.zone, now)
         self._planner.asked(wanting, now)
 
     def _unwant(self, node: Node, digest: str, *, keep: bool, now: float) -> None:
@@ -254,6 +269,8 @@ class Tracker:
             self.leases.clear(turn)
             if (blob := self.table.blobs.get(digest)) is not None:
                 self._lease_turn(blob, now)
+        if self.entries.holder(digest, node.zone) == node.id:
+            self._enter(digest, node.zone, now)
 
     def _completed(self, node: Node, digest: str, now: float) -> None:
         """The node has it all: it wants no plan, and a lease has nothing left to guard."""
@@ -264,6 +281,8 @@ class Tracker:
             self.leases.clear(turn)
             if (blob := self.table.blobs.get(digest)) is not None:
                 self._lease_turn(blob, now)
+        if self.entries.holder(digest, node.zone):
+            self._enter(digest, node.zone, now)
 
     def _progress(self, node: Node, conn: int, word: wire.LeaseProgress, now: float) -> None:
         digest, epoch = word.digest, word.epoch
@@ -313,6 +332,15 @@ class Tracker:
         if blob.wants:
             for turn in self.table.turns(blob):
                 self._grant(blob, turn, now)
+            for zone in blob.places.zones():
+                self._enter(blob.digest, zone, now)
+
+    def _enter(self, digest: str, zone: str, now: float) -> None:
+        """See who lets a blob into a zone."""
+        blob = self.table.blobs.get(digest)
+        if blob is not None:
+            for wanting in self.entries.look(blob, zone, now, self._settled_at):
+                self._planner.schedule(wanting, now)
 
     def _grant(self, blob: Blob, turn: str, now: float) -> None:
         lease = self.leases.find(turn)

@@ -77,9 +77,13 @@ class _Turn:
 
 
 class LeaseTable:
-    """Leases by digest. ``first_epoch`` must be above all that an earlier tracker gave."""
+    """Leases by digest. ``first_epoch`` must be above all that an earlier tracker gave.
 
-    def __init__(self, first_epoch: int = 1) -> None:
+    ``patience``: seconds without progress.
+    """
+
+    def __init__(self, first_epoch: int = 1, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._next_epoch = first_epoch
         self._turns: dict[str, _Turn] = {}
         self._held: dict[str, dict[str, None]] = {}
@@ -163,7 +167,7 @@ class LeaseTable:
             turn.stalls = 0
             turn.failures.pop(lease.holder, None)
             overdue = lease.due <= now
-            lease.due = now + PATIENCE
+            lease.due = now + self._patience
             if overdue:
                 self.wake(digest, lease.due)
 
@@ -239,7 +243,7 @@ class LeaseTable:
         return None
 
     def _begin(self, digest: str, turn: _Turn, lease: Lease, now: float) -> Lease:
-        patience = min(PATIENCE * 2**turn.stalls, PATIENCE_MOST) if turn.stalls < 8 else PATIENCE_MOST
+        patience = min(self._patience * 2**turn.stalls, PATIENCE_MOST) if turn.stalls < 8 else PATIENCE_MOST
         turn.lease = lease
         lease.due = now + patience
         self._held.setdefault(lease.holder, {})[digest] = None

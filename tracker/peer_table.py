@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm.chunks import MAX_BLOB, chunk_size
 from p2p.core.wire.common import Holding, Provider
+from tracker.places import Places, Ring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from p2p.core.wire.tracker import Plan
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
@@ -43,59 +43,12 @@ def digest_of(turn: str) -> str:
     return turn.partition(" ")[0]
 
 
-class Ring:
-    """An ordered collection of node ids with constant-time add, discard and windows."""
-
-    __slots__ = ("_index", "_items")
-
-    def __init__(self) -> None:
-        self._items: list[str] = []
-        self._index: dict[str, int] = {}
-
-    def add(self, item: str) -> bool:
-        """Add at the end; False where it was there."""
-        if item in self._index:
-            return False
-        self._index[item] = len(self._items)
-        self._items.append(item)
-        return True
-
-    def discard(self, item: str) -> bool:
-        """Take out (the last one moves into its place); False where it was not there."""
-        place = self._index.pop(item, None)
-        if place is None:
-            return False
-        last = self._items.pop()
-        if last != item:
-            self._items[place] = last
-            self._index[last] = place
-        return True
-
-    def window(self, point: int, count: int) -> list[str]:
-        """Give up to ``count`` items, beginning where ``point`` (32 bits) falls on the ring.
-
-        The beginning moves smoothly as the ring grows, so that a node's window changes little.
-        """
-        length = len(self._items)
-        start = point * length >> 32
-        found = self._items[start : start + count]
-        return found + self._items[: min(start, count - len(found))]
-
-    def __contains__(self, item: str) -> bool:
-        return item in self._index
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-
 @dataclass(slots=True)
 class Node:
     """One node. ``conn`` None: not connected; ``seen``: when it last connected or said something.
 
-    ``children`` counts the wants that have this node in their plan. ``zone`` is its own word.
+    ``children`` counts the wants that have this node in their plan. ``zone`` and ``rack`` are its own words;
+    ``places``: their names among a blob's places.
     """
 
     id: str
@@ -110,13 +63,17 @@ class Node:
     complete: int = 0
     point: int = 0
     zone: str = ""
+    rack: str = ""
+    places: tuple[str, ...] = field(init=False)
     whole: Provider = field(init=False)
     part: Provider = field(init=False)
 
     def __post_init__(self) -> None:
         self.point = zlib.crc32(self.id.encode())
-        self.whole = Provider(self.id, self.name, self.host, self.port, complete=True)
-        self.part = Provider(self.id, self.name, self.host, self.port, complete=False)
+        self.whole = Provider(self.id, self.name, self.host, self.port, complete=True, zone=self.zone)
+        self.part = Provider(self.id, self.name, self.host, self.port, complete=False, zone=self.zone)
+        rack = f"{self.zone}/{self.rack}"
+        self.places = ((self.zone, rack) if self.rack else (self.zone,)) if self.zone else ()
 
     def chunks(self, digest: str) -> int:
         """Give the verified chunks that it claims of ``digest``."""
@@ -145,6 +102,8 @@ class Wanting:
     plan: Plan | None = None
     repeats: int = 0
     alive: bool = True
+    reach: str = ""
+    """Whom its last plan was drawn from, see ``tracker.zones``."""
 
 
 @dataclass(slots=True, eq=False)
@@ -163,8 +122,7 @@ class Blob:
     hungry: dict[str, Wanting] = field(default_factory=dict)
     looked: float = float("-inf")
     sizes: dict[int, int] = field(default_factory=dict)
-    whole_in: dict[str, int] = field(default_factory=dict)
-    """Zone → how many nodes of it have the whole blob."""
+    places: Places = field(default_factory=Places)
 
     def __post_init__(self) -> None:
         self.point = zlib.crc32(self.digest.encode())
@@ -202,6 +160,8 @@ class PeerTable:
     def __init__(self, caps: Caps | None = None, *, zones: bool = False) -> None:
         self.caps = caps or Caps()
         self.zones = zones
+        self.named: Counter[str] = Counter()
+        """Zones that connected nodes name, and how many do."""
         self.nodes: dict[str, Node] = {}
         self.blobs: dict[str, Blob] = {}
         self.dropped = 0
@@ -221,19 +181,27 @@ class PeerTable:
 
     def whole_for(self, wanting: Wanting) -> bool:
         """Whether a want needs no origin: somebody else has it all, in the same zone where zones count."""
-        blob, zone = wanting.blob, wanting.node.zone
-        if not self.zones or not zone:
-            return blob.whole_for(wanting)
-        count, out_of_reach = blob.whole_in.get(zone, 0), wanting.unreachable
-        if count == 0 or count > len(out_of_reach) + 1:
-            return count > 0
-        return any(
-            self.nodes[node].zone == zone and node != wanting.node.id and node not in out_of_reach
-            for node in blob.complete
-        )
+        if not self.zones or not wanting.node.zone:
+            return wanting.blob.whole_for(wanting)
+        return self.whole_near(wanting)
+
+    def whole_near(self, wanting: Wanting) -> bool:
+        """Whether somebody else in the zone has it all."""
+        place, out_of_reach = wanting.blob.places.find(wanting.node.zone), wanting.unreachable
+        if place is None or len(place.complete) > len(out_of_reach) + 1:
+            return place is not None
+        return any(node != wanting.node.id and node not in out_of_reach for node in place.complete)
 
     def connect(
-        self, node_id: str, name: str, host: str, port: int, conn: int, now: float, zone: str = ""
+        self,
+        node_id: str,
+        name: str,
+        host: str,
+        port: int,
+        conn: int,
+        now: float,
+        zone: str = "",
+        rack: str = "",
     ) -> Node | None:
         """Take in a node with nothing yet; None when the table is full of connected nodes.
 
@@ -246,7 +214,9 @@ class PeerTable:
                 return None
             self._forget(longest)
         before = self.nodes.get(node_id)
-        node = Node(node_id, name, host, port, conn, now, zone=zone)
+        node = Node(node_id, name, host, port, conn, now, zone=zone, rack=rack)
+        if zone:
+            self.named[zone] += 1
         if before is not None:
             # Plans of others may still name it: they give these children back one by one.
             node.children = before.children
@@ -257,6 +227,7 @@ class PeerTable:
         """Drop what it has and wants, remember its row; gives the blobs that lost a holder."""
         node.conn = None
         node.seen = now
+        self.named -= Counter([node.zone] if node.zone else [])
         self._gone[node.id] = now
         for digest in list(node.wants):
             self.unwant(node, digest)
@@ -292,7 +263,8 @@ class PeerTable:
         if before is not None and before.complete == holding.complete:
             return None
         node.complete += holding.complete - (before.complete if before else False)
-        _count(blob, node.zone, holding.complete - (before.complete if before else False))
+        if node.places:
+            blob.places.holds(node.places, node.id, complete=holding.complete)
         here, there = (blob.complete, blob.partial) if holding.complete else (blob.partial, blob.complete)
         there.discard(node.id)
         here.add(node.id)
@@ -306,7 +278,8 @@ class PeerTable:
         node.complete -= before.complete
         blob = self.blobs[digest]
         self._unclaim(blob, before.size)
-        _count(blob, node.zone, -before.complete)
+        if node.places:
+            blob.places.lacks(node.places, node.id)
         (blob.complete if before.complete else blob.partial).discard(node.id)
         self._drop_idle(blob)
         return blob
@@ -323,6 +296,7 @@ class PeerTable:
             wanting = Wanting(node, blob)
             node.wants[digest] = blob.wants[node.id] = blob.hungry[node.id] = wanting
             blob.waiting.add(node.id)
+            blob.places.wants(node.places, node.id)
         wanting.plan = None
         wanting.size, wanting.lease, wanting.unreachable, wanting.rank = size, lease, unreachable, rank
         return wanting
@@ -337,6 +311,7 @@ class PeerTable:
         blob = wanting.blob
         del blob.wants[node.id]
         blob.waiting.discard(node.id)
+        blob.places.unwants(node.places, node.id)
         blob.hungry.pop(node.id, None)
         self._drop_idle(blob)
         return wanting
@@ -370,11 +345,3 @@ class PeerTable:
     def _forget(self, node_id: str) -> None:
         self._gone.pop(node_id, None)
         del self.nodes[node_id]
-
-
-def _count(blob: Blob, zone: str, more: int) -> None:
-    count = blob.whole_in.get(zone, 0) + more
-    if count:
-        blob.whole_in[zone] = count
-    else:
-        blob.whole_in.pop(zone, None)

@@ -5,6 +5,9 @@ thousand holders each wanter sees other ones. Those that the fewest plans name c
 about as many subscribers as every other one, and enough of them to find somebody who wants what it has. While
 there are few holders the other wanters are named too: they will have chunks soon, and the links to them stand
 by then. How many are served at once is the uploader's own affair (``p2p.core.swarm.offer``).
+
+Where zones have budgets (``tracker.zones``) a plan is drawn from the wanter's zone alone, or, for the one
+node that lets a blob in, half from the others. Of the wanter's rack come up to half of the providers, first.
 """
 
 from __future__ import annotations
@@ -12,9 +15,12 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from tracker.zones import ANY, ENTRY
+
 if TYPE_CHECKING:
     from p2p.core.wire.common import Provider
-    from tracker.peer_table import Node, PeerTable, Wanting
+    from tracker.peer_table import Blob, Node, PeerTable, Wanting
+    from tracker.places import Place
 
 PLAN_SIZE = 30
 SEEDERS = 8
@@ -22,6 +28,9 @@ SEEDERS = 8
 
 POOL_WHOLE, POOL_PART = 24, 90
 """Complete and partial holders (and wanters) that a plan is drawn from."""
+
+FAR = 15
+"""Places in an entry's plan for providers of other zones, and those of a rack in the plans of its nodes."""
 
 REPEATS = 3
 """How often a full plan is pushed again unchanged before it is drawn anew."""
@@ -52,23 +61,64 @@ def still_good(wanting: Wanting) -> bool:
     )
 
 
-def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Provider, ...]:
+def choose(table: PeerTable, wanting: Wanting, holder: Node | None, reach: str = ANY) -> tuple[Provider, ...]:
     """Rank up to ``PLAN_SIZE`` providers for a want and count it among their children.
 
-    ``holder`` (of the lease, None where there is none or it is the wanter) is always among them. The
-    wanter itself and those it can't reach are not.
+    ``holder`` (of the lease, None where there is none or it is the wanter) is always among them, where the
+    ``reach`` of the want allows it. The wanter itself and those it can't reach are not.
     """
     blob, wanter = wanting.blob, wanting.node
     point = mix(wanter.point, blob.point)
-    pool: dict[str, bool] = dict.fromkeys(blob.complete.window(point, POOL_WHOLE), True)
-    pool.update(dict.fromkeys(blob.partial.window(point, POOL_PART), False))
-    if len(pool) < POOL_PART and wanting.plan is not None:
-        # Not in the first plan: who asks a moment later must be named as often as who came first.
-        for name in blob.waiting.window(point, POOL_PART):
-            pool.setdefault(name, False)
+    if reach == ANY:
+        pool = _pool(blob, wanting, point)
+    else:
+        near = blob.places.find(wanter.zone)
+        pool = _pool(near, wanting, point) if near is not None else {}
+        if holder is not None and reach != ENTRY and holder.zone != wanter.zone:
+            holder = None
+    rack = blob.places.find(wanter.places[1]) if len(wanter.places) > 1 else None
+    if rack is not None:
+        pool.update(_pool(rack, wanting, point))
     pool.pop(wanter.id, None)
     if holder is not None:
         pool.setdefault(holder.id, holder.id in blob.complete)
+    chosen = _rank(table, wanting, pool, point)
+    if rack is not None:
+        beside = [one for one in chosen if table.nodes[one[3]].places == wanter.places][:FAR]
+        chosen = beside + [one for one in chosen if one not in beside]
+    if reach == ENTRY:
+        far = {name: whole for name, whole in _pool(blob, wanting, point).items() if name not in pool}
+        far = {name: whole for name, whole in far.items() if table.nodes[name].zone != wanter.zone}
+        others = _cut(_rank(table, wanting, far, point), "", FAR)
+        chosen = _cut(chosen, holder.id if holder is not None else "", PLAN_SIZE - len(others)) + others
+    else:
+        chosen = _cut(chosen, holder.id if holder is not None else "")
+    names = tuple(name for *_, name in chosen)
+    table.assign(wanting, names)
+    if len(names) < PLAN_SIZE:
+        blob.hungry[wanter.id] = wanting
+    else:
+        blob.hungry.pop(wanter.id, None)
+    nodes = table.nodes
+    return tuple(nodes[name].part if partial else nodes[name].whole for _, partial, _, name in chosen)
+
+
+def _pool(place: Blob | Place, wanting: Wanting, point: int) -> dict[str, bool]:
+    """Give those a plan may be drawn from, of the cluster, a zone or a rack, and whether they have it all."""
+    pool: dict[str, bool] = dict.fromkeys(place.complete.window(point, POOL_WHOLE), True)
+    pool.update(dict.fromkeys(place.partial.window(point, POOL_PART), False))
+    if len(pool) < POOL_PART and wanting.plan is not None:
+        # Not in the first plan: who asks a moment later must be named as often as who came first.
+        for name in place.waiting.window(point, POOL_PART):
+            pool.setdefault(name, False)
+    pool.pop(wanting.node.id, None)
+    return pool
+
+
+def _rank(
+    table: PeerTable, wanting: Wanting, pool: dict[str, bool], point: int
+) -> list[tuple[int, bool, int, str]]:
+    """Order a pool: who the fewest plans name first, then complete ones, then by chance."""
     ranked: list[tuple[int, bool, int, str]] = []
     nodes, unreachable, named = table.nodes, wanting.unreachable, frozenset(wanting.providers)
     ours = point * 0x9E3779B1
@@ -82,22 +132,17 @@ def choose(table: PeerTable, wanting: Wanting, holder: Node | None) -> tuple[Pro
         x = (x ^ x >> 12) * 0x297A2D39 & _MASK
         ranked.append((node.children - (name in named), not whole, x ^ x >> 15, name))
     ranked.sort()
-    chosen = _cut(ranked, holder.id if holder is not None else "")
-    names = tuple(name for *_, name in chosen)
-    table.assign(wanting, names)
-    if len(names) < PLAN_SIZE:
-        blob.hungry[wanter.id] = wanting
-    else:
-        blob.hungry.pop(wanter.id, None)
-    return tuple(nodes[name].part if partial else nodes[name].whole for _, partial, _, name in chosen)
+    return ranked
 
 
-def _cut(ranked: list[tuple[int, bool, int, str]], holder: str) -> list[tuple[int, bool, int, str]]:
-    """Keep the first ``PLAN_SIZE``, with room made at the end for seeders and the lease's holder."""
-    if len(ranked) <= PLAN_SIZE:
+def _cut(
+    ranked: list[tuple[int, bool, int, str]], holder: str, size: int = PLAN_SIZE
+) -> list[tuple[int, bool, int, str]]:
+    """Keep the first ``size``, with room made at the end for seeders and the lease's holder."""
+    if len(ranked) <= size:
         return ranked
-    must = [one for one in ranked[PLAN_SIZE:] if one[3] == holder]
-    kept = ranked[: PLAN_SIZE - len(must)]
+    must = [one for one in ranked[size:] if one[3] == holder]
+    kept = ranked[: size - len(must)]
     rest = [one for one in ranked[len(kept) :] if one[3] != holder]
     lacking = max(0, SEEDERS - sum(not one[1] for one in kept + must))
     seeders = [one for one in rest if not one[1]][:lacking]

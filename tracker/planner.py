@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from p2p.core.wire import tracker as wire
 from tracker.events import Send
 from tracker.plan import EXPIRES_IN, PAUSE, REFRESH, REPEATS, Pushes, choose, still_good
+from tracker.zones import NEAR
 
 if TYPE_CHECKING:
     from tracker.leases import LeaseTable
     from tracker.peer_table import Blob, PeerTable, Wanting
+    from tracker.zones import Entries
 
 NOW = float("-inf")
 """Before all that is due."""
@@ -44,9 +46,10 @@ class Counters:
 class Planner:
     """When each want's plan is made, and what it says. Wants must be alive and their nodes connected."""
 
-    def __init__(self, table: PeerTable, leases: LeaseTable, counters: Counters) -> None:
+    def __init__(self, table: PeerTable, leases: LeaseTable, entries: Entries, counters: Counters) -> None:
         self._table = table
         self._leases = leases
+        self._entries = entries
         self._counters = counters
         self._pushes = Pushes()
         self._ripe: dict[str, tuple[float, Blob]] = {}
@@ -100,7 +103,8 @@ class Planner:
         holder = self._table.nodes.get(lease.holder) if lease is not None and state != "granted" else None
         if holder is not None and (holder.conn is None or holder is node):
             holder = None
-        providers = choose(self._table, wanting, holder)
+        wanting.reach = self._entries.reach(wanting)
+        providers = choose(self._table, wanting, holder, wanting.reach)
         size = blob.size or wanting.size
         wanting.plan = wire.Plan(blob.digest, size, providers, state, epoch, name, EXPIRES_IN)
         wanting.repeats = 0
@@ -118,7 +122,8 @@ class Planner:
         lease = self._leases.find(self._table.turn(wanting.blob.digest, wanting.node))
         if lease is not None and lease.holder == wanting.node.id and not lease.done:
             return "granted", lease.epoch, wanting.node.id
-        if self._table.whole_for(wanting):
+        near = self._entries.reach(wanting) == NEAR
+        if self._table.whole_near(wanting) if near else self._table.whole_for(wanting):
             return "none", 0, ""
         # Also while nobody holds it but soon will: after a failure, or just after the start.
         return "held", lease.epoch if lease else 0, lease.holder if lease else ""
@@ -126,7 +131,7 @@ class Planner:
     def _stands(self, wanting: Wanting, state: str, epoch: int) -> bool:
         """Whether a want's last plan is as good as a new one: in a big swarm most are."""
         last = wanting.plan
-        if last is None or wanting.repeats >= REPEATS:
+        if last is None or wanting.repeats >= REPEATS or wanting.reach != self._entries.reach(wanting):
             return False
         # That somebody has it all by now is no news to a node with all the providers that it can use; when a
         # crowd hears it at once, it makes all plans of all its wants due anew.

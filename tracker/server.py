@@ -132,8 +132,13 @@ async def run(
     listeners = await open_listeners(settings.listen)
     # Above all that an earlier tracker gave, however often it granted: epochs are never used twice.
     first_epoch = int(datetime.now(UTC).timestamp() * 1000)
-    zones = settings.lease_scope == "zone"
-    machine = Tracker(trio.current_time(), first_epoch=first_epoch, run=secrets.token_hex(6), zones=zones)
+    machine = Tracker(
+        trio.current_time(),
+        first_epoch=first_epoch,
+        run=secrets.token_hex(6),
+        zones=settings.lease_scope == "zone",
+        zone_copies=settings.zone_copies,
+    )
     hub = Hub(machine)
     pages = Pages(hub, settings.allowed_hosts)
     async with trio.open_nursery() as nursery:

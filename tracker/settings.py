@@ -33,6 +33,8 @@ class TrackerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Names by which browsers may open the dashboard, besides localhost and addresses."""
     lease_scope: str = "cluster"
     """Who shares one stream of a blob from its origin: the ``cluster``, or each ``zone`` by itself."""
+    zone_copies: float = 2.0
+    """Copies of a blob that may come into a zone: one is needed, what is lost comes again. 0: any."""
     log_level: str = "info"
     log_format: str = "auto"
     """``json``, ``console``, or ``auto``: console on a terminal."""
@@ -46,6 +48,10 @@ def load(file: str | None, environ: Mapping[str, str], flags: Mapping[str, objec
     table.update(_fit({key: value for key, value in flags.items() if value is not None}, "flags"))
     settings = msgspec.convert(table, TrackerSettings)
     _choice("lease_scope", settings.lease_scope, SCOPES)
+    if settings.zone_copies and not 1 <= settings.zone_copies <= 1000:
+        raise ConfigError(
+            "zone_copies", f"{settings.zone_copies:g} is not 0 and not 1 to 1000", "Leave it at 2"
+        )
     _choice("log_level", settings.log_level, LEVELS)
     _choice("log_format", settings.log_format, FORMATS)
     return settings
@@ -84,6 +90,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             value = tuple(part.strip() for part in text.split(",") if part.strip())
         elif key == "insecure":
             value = _truth(name, text)
+        elif key == "zone_copies":
+            value = _number(name, text)
         table.update(_fit({key: value}, f"variable {name}"))
     return table
 
@@ -94,6 +102,13 @@ def _truth(name: str, text: str) -> bool:
     if text.lower() in ("0", "false", "no", "off", ""):
         return False
     raise ConfigError(f"variable {name}", f"{text!r} is neither true nor false", "Write true or false")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"variable {name}", f"{text!r} is no number", "Write it like 2") from None
 
 
 def _fit(table: Mapping[str, object], source: str) -> Mapping[str, object]:

@@ -30,6 +30,8 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
         ("name", ("name",)),
         ("state", ("state",)),
         ("tracker", ("tracker",)),
+        ("zone", ("zone",)),
+        ("rack", ("rack",)),
         ("log_level", ("log_level",)),
         ("log_format", ("log_format",)),
         ("registry_listen", ("registry", "listen")),
@@ -72,6 +74,8 @@ def to_table(flags: Mapping[str, Any]) -> dict[str, Any]:
 @click.option("--peer-listen", metavar="HOST:PORT", help="Where other nodes pull from.")
 @click.option("--metrics-listen", metavar="HOST:PORT", help="Where metrics and health are.")
 @click.option("--tracker", metavar="URL", multiple=True, help="A tracker, ws://host:5010; repeatable.")
+@click.option("--zone", metavar="NAME", help="This node's zone: what is cheap to reach among itself.")
+@click.option("--rack", metavar="NAME", help="This node's rack, within its zone.")
 @click.option(
     "--peer", metavar="HOST:PORT", multiple=True, help="A peer known without a tracker; repeatable."
 )

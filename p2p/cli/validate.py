@@ -67,6 +67,10 @@ def validate(settings: NodeSettings) -> None:
         check_tracker(url)
     if not _ZONE.fullmatch(settings.zone):
         raise ConfigError("zone", f"{settings.zone!r} is no zone's name", "Write it as eu-west-1a")
+    if not _ZONE.fullmatch(settings.rack):
+        raise ConfigError("rack", f"{settings.rack!r} is no rack's name", "Write it as r07")
+    if settings.rack and not settings.zone:
+        raise ConfigError("rack", "a rack is one of a zone, and there is none", "Set zone too")
     for setting, value, allowed in (
         ("log_level", settings.log_level, LOG_LEVELS),
         ("log_format", settings.log_format, LOG_FORMATS),

@@ -67,9 +67,9 @@ class Routes:
     """Discovery, leases and tags for the whole node.
 
     ``node`` is this node's id. ``tracker`` None: there is none. ``ask_peers(repository, reference)`` asks
-    linked peers for a tag, within about a second. ``dht`` None: there is none. Sinks are called from
-    ``run``'s tasks only, never from inside ``want``. A claim without a tracker has epoch 0 and
-    ``exclusive=False``.
+    linked peers for a tag, within about a second. ``dht`` None: there is none. ``zone``: this node's, empty:
+    none. Sinks are called from ``run``'s tasks only, never from inside ``want``. A claim without a tracker
+    has epoch 0 and ``exclusive=False``.
 
     Nobody hears of a ``confined`` digest: neither that this node has it nor that it wants it. The answer to a
     want of one is the origin, at once.
@@ -85,8 +85,10 @@ class Routes:
         ask_peers: AskPeers | None = None,
         confined: Container[Digest] = (),
         dht: DhtWay | None = None,
+        zone: str = "",
     ) -> None:
         self._node = node
+        self._zone = zone
         self._static = static
         self._tracker = tracker
         self._rng = rng
@@ -214,7 +216,9 @@ class Routes:
         if route is None:
             return
         if isinstance(news, Planned):
-            self._fallback.answered(name, trio.current_time(), providers=bool(news.providers))
+            # A tracker that names nobody to a node with a zone may mean it: the blob comes in elsewhere.
+            named = bool(news.providers or self._zone)
+            self._fallback.answered(name, trio.current_time(), providers=named)
             self._note(news.providers)
             news = replace(news, providers=self._with_configured(news.providers, route.unreachable))
         route.sink(news)
@@ -231,13 +235,19 @@ class Routes:
     def _with_configured(
         self, planned: tuple[Provider, ...], unreachable: frozenset[str]
     ) -> tuple[Provider, ...]:
-        """Add the configured peers that a tracker's plan does not have; they may be unknown to it."""
+        """Add the configured peers that a tracker's plan does not have; they may be unknown to it.
+
+        Where this node has a zone, only those that are in it: whom the others ask is the tracker's affair.
+        """
         nodes = {one.node for one in planned}
         places = {(one.host, one.port) for one in planned}
         more = tuple(
             one
             for one in self._static.configured()
-            if one.node not in nodes and one.node not in unreachable and (one.host, one.port) not in places
+            if one.node not in nodes
+            and one.node not in unreachable
+            and (one.host, one.port) not in places
+            and (not self._zone or one.zone == self._zone)
         )
         return planned + more
 

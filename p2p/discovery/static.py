@@ -72,7 +72,7 @@ class StaticPeers:
             # A configured address that leads back here: the same list is handed to every node.
             self._configured.pop(address, None)
             return
-        known = Provider(provider.node, provider.name, provider.host, provider.port)
+        known = Provider(provider.node, provider.name, provider.host, provider.port, zone=provider.zone)
         if address in self._configured:
             self._configured[address] = known
             return

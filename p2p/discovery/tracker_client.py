@@ -60,6 +60,7 @@ class Identity:
     host: str
     port: int
     zone: str = ""
+    rack: str = ""
 
 
 class RefusedError(TrackerError):
@@ -256,7 +257,7 @@ class TrackerClient:
 
     async def _greet(self, socket: trio_websocket.WebSocketConnection) -> None:
         me = self._identity
-        hello = wire.NodeHello(PROTOCOL_VERSION, me.node, me.name, me.host, me.port, me.zone)
+        hello = wire.NodeHello(PROTOCOL_VERSION, me.node, me.name, me.host, me.port, me.zone, me.rack)
         with trio.fail_after(CONNECT_TIMEOUT):
             await socket.send_message(encode(hello))
             welcome = self._read(await socket.get_message())

@@ -172,7 +172,7 @@ class _Node:
         self.buffers = BufferPool(settings.transfer.memory)
         reputation = Reputation()
         self.links = Links(
-            PeerHello(PROTOCOL_VERSION, identity.node, identity.name, identity.port),
+            PeerHello(PROTOCOL_VERSION, identity.node, identity.name, identity.port, settings.zone),
             self.holdings,
             reputation,
             met=self.routes.met,
@@ -180,7 +180,7 @@ class _Node:
         )
         client = PeerClient()
         stack.callback(client.close)
-        self.content = content
+        self.content, self.upstreams = content, upstreams
         bytes_of = Sources(upstreams, self.origins, content, metadata)
         parts = Parts(
             store=store,
@@ -203,6 +203,7 @@ class _Node:
                 grace=settings.transfer.grace,
                 links=hasher.available,
                 run=parts.limits.run,
+                zone=settings.zone,
             ),
             rng=rng,
             has_origin=bytes_of.has,
@@ -210,7 +211,6 @@ class _Node:
         )
         uploads, limit = settings.transfer.uploads, parts.limits.up
         self.seeder = Seeder(store, self.holdings, self.links, parts.statistics, uploads, limit)
-        self.upstreams = upstreams
         self.prefetcher: Prefetcher | None = None
 
     @classmethod
@@ -237,7 +237,7 @@ class _Node:
         listeners = await open_ports(settings, state / ADMIN)
         stack.callback(close_ports, listeners)
         host, port = advertised(settings.peer, listeners["peer"][0].address)
-        identity = Identity(own, name, host, port, settings.zone)
+        identity = Identity(own, name, host, port, settings.zone, settings.rack)
         peers = [listener.address for listener in listeners["peer"]]
         rng = random.SystemRandom()
         dht = await open_dht(settings, identity, peers, rng=rng, stack=stack)

@@ -75,6 +75,7 @@ class Ways:
             ask_peers=asked.ask,
             dht=dht,
             confined=confined,
+            zone=identity.zone,
         )
         return cls(static, tracker, dht, routes, asked)
 

@@ -66,7 +66,7 @@ class TrackerServer:
         """Take a connection of a peer that claims to have the whole blob, and wants nothing."""
         self._conns += 1
         one, content = liar.provider, self._world.content
-        hello = wire.NodeHello(PROTOCOL_VERSION, one.node, one.name, one.host, one.port)
+        hello = wire.NodeHello(PROTOCOL_VERSION, one.node, one.name, one.host, one.port, one.zone)
         self._handle(tr.Connected(self._conns, hello, "10.0.0.1"))
         holding = Holding(str(content.digest), content.size, content.count, complete=True)
         self._handle(tr.Received(self._conns, wire.Announce((holding,))))
@@ -125,7 +125,7 @@ class Control:
     def hello(self) -> wire.NodeHello:
         """What the node says first."""
         one = self._node.provider
-        return wire.NodeHello(PROTOCOL_VERSION, one.node, one.name, one.host, one.port)
+        return wire.NodeHello(PROTOCOL_VERSION, one.node, one.name, one.host, one.port, one.zone)
 
     def connect(self) -> None:
         """Reach the tracker, where it is up."""

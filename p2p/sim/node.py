@@ -97,7 +97,7 @@ class Node:
         self.swarm = Swarm(
             world.content.digest,
             node=self.name,
-            settings=world.scenario.swarm,
+            settings=world.settings(self),
             rng=world.random(self.number),
             reputation=self.reputation,
             size=world.content.size,
@@ -313,8 +313,7 @@ class Node:
         self._announce()
         if self.world.scenario.streaming:
             self.swarm.readers.active[1].position = self.swarm.layout.offset(self.swarm.have.prefix())  # type: ignore[union-attr]
-        self.teller.offer.seeding = self._origin is not None
-        self.teller.invite()
+        self.teller.seeds(self._origin is not None, self.swarm.members)
 
     def _announce(self) -> None:
         held = self.bits.bit_count()

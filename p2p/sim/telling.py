@@ -14,6 +14,7 @@ from p2p.core.swarm.offer import Offer
 
 if TYPE_CHECKING:
     from p2p.core.swarm import actions as act
+    from p2p.core.swarm.members import Members
     from p2p.core.swarm.midstates import Midstates
     from p2p.core.swarm.rng import Rng
     from p2p.sim.node import Node
@@ -62,6 +63,13 @@ class Teller:
         """Tell it no more."""
         self.watches.pop(by.name, None)
         self.offer.left(by.name)
+
+    def seeds(self, streams: bool, members: Members) -> None:
+        """Chunks came: by the origin's stream, from other zones where this node lets them in, or neither."""
+        if lets_in := members.lets_in:
+            self.offer.spread = members.spread
+        self.offer.seeding = streams or lets_in
+        self.invite()
 
     def invite(self) -> None:
         """Tell the next subscriber what is new, while there is time to serve it."""

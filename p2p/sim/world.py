@@ -7,7 +7,7 @@ import hashlib
 import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from p2p.core.wire.common import Provider
@@ -24,6 +24,7 @@ from p2p.sim.origin import Origin
 if TYPE_CHECKING:
     from p2p.core.swarm import actions as act
     from p2p.core.swarm.midstates import Midstates
+    from p2p.core.swarm.settings import SwarmSettings
     from p2p.sim.node import Peer
     from p2p.sim.scenario import Scenario
 
@@ -98,6 +99,10 @@ class World:
         """Give a random source of one's own, which others' draws do not disturb."""
         return random.Random(f"{self.scenario.seed}/{number}")
 
+    def settings(self, node: Node) -> SwarmSettings:
+        """Give what a node's swarm is set to."""
+        return replace(self.scenario.swarm, zone=node.provider.zone)
+
     def control(self, node: Node) -> Control:
         """Give a node's ways of discovery."""
         return self._controls[node.name]
@@ -140,7 +145,8 @@ class World:
     def _provider(self, number: int) -> Provider:
         node = hashlib.blake2b(f"{self.scenario.seed} {number}".encode(), digest_size=16).hexdigest()
         host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-        return Provider(node, f"n{number}", host, 5001)
+        zone = f"z{number % self.scenario.zones}" if self.scenario.zones > 1 else ""
+        return Provider(node, f"n{number}", host, 5001, zone=zone)
 
     def _host(self, number: int) -> Host:
         scenario = self.scenario

@@ -24,10 +24,16 @@ MESSAGES = 256
 
 
 class Introductions:
-    """``host`` and ``port``: where the other side was dialled, or comes from, with port 0."""
+    """``host`` and ``port``: where the other side was dialled, or comes from, with port 0.
 
-    def __init__(self, exchange: Exchange, address: Address) -> None:
+    ``zone``: this node's. Nobody hears of nodes of other zones: one of a zone gets a blob from there, as the
+    tracker says, and the others would follow it.
+    """
+
+    def __init__(self, exchange: Exchange, address: Address, zone: str = "") -> None:
         self._exchange = exchange
+        self._zone = zone
+        self._far = False
         self._address = address
         self._theirs: PeerHello | None = None
         self._served: dict[str, dict[Address, None]] = {}
@@ -41,25 +47,28 @@ class Introductions:
     def greeted(self, theirs: PeerHello) -> None:
         """The other side has said who it is."""
         self._theirs = theirs
+        self._far = bool(self._zone and theirs.zone) and theirs.zone != self._zone
 
     def serve(self, digest: str) -> None:
         """The other side subscribed to a digest: it gathers it, and is told of others."""
         if self._theirs is not None and digest not in self._served:
             self._served[digest] = {}
-            self._exchange.met(digest, self._theirs.node, (self._address[0], self._theirs.port))
+            if not self._far:
+                self._exchange.met(digest, self._theirs.node, (self._address[0], self._theirs.port))
             self._exchange.watch(digest, self._changed)
             self._exchange.listen(digest, self._streams)
 
     def serve_no_more(self, digest: str) -> None:
         """It does so no longer."""
         if self._theirs is not None and self._served.pop(digest, None) is not None:
-            self._exchange.gone(digest, self._theirs.node)
+            if not self._far:
+                self._exchange.gone(digest, self._theirs.node)
             self._exchange.unwatch(digest, self._changed)
             self._exchange.listen_no_more(digest, self._streams)
 
     def holds(self, digest: str, *, holds: bool) -> None:
         """Note for others whether the other side has anything of a digest that we subscribed to."""
-        if self._theirs is None or holds == (digest in self._held):
+        if self._theirs is None or self._far or holds == (digest in self._held):
             return
         if holds:
             self._held[digest] = None

@@ -144,7 +144,7 @@ class Links:
                 self._accepted.add(link)
                 try:
                     if theirs.port:
-                        self._met(Provider(theirs.node, theirs.name, host, theirs.port))
+                        self._met(Provider(theirs.node, theirs.name, host, theirs.port, zone=theirs.zone))
                     await link.run()
                 finally:
                     self._accepted.discard(link)
@@ -226,7 +226,7 @@ class Links:
                             max_message_size=MAX_MESSAGE,
                         )
                     link, theirs = await self._greet(websocket, address, dialled=True)
-                    self._met(Provider(theirs.node, theirs.name, *address))
+                    self._met(Provider(theirs.node, theirs.name, *address, zone=theirs.zone))
                     self._links[address] = link
                     try:
                         self._came(address, dial, link)
@@ -263,7 +263,7 @@ class Links:
         self, websocket: trio_websocket.WebSocketConnection, address: Address, *, dialled: bool
     ) -> tuple[Link, PeerHello]:
         """Exchange hellos; PeerError where the other side is banned, one too many, or none of us."""
-        others = Introductions(self.exchange, address)
+        others = Introductions(self.exchange, address, self._hello.zone)
         link = Link(websocket, self._hello, self._holdings, self._find, others)
         theirs = await link.greet()
         if theirs.node == self._hello.node:

@@ -57,6 +57,7 @@ class Runner:
         self._requests: dict[int, trio.CancelScope] = {}
         self._origin: trio.CancelScope | None = None
         self._streaming = trio.Lock()
+        self._lets_in = False
         self._next_reader = 1
         self.readers = 0
         self._prefetches: set[int] = set()
@@ -250,6 +251,11 @@ class Runner:
     def _advance(self) -> None:
         assert self.layout is not None
         assert self.swarm.have is not None
+        if (lets_in := self.swarm.members.lets_in) or self._lets_in:
+            # Into its zone a node brings a blob as it would from the origin: each chunk told to one first.
+            self._lets_in = lets_in
+            self._parts.holdings.seeding(self.wanted.digest, on=lets_in or self.swarm.turn.streaming)
+            self._parts.holdings.spread(self.wanted.digest, self.swarm.members.spread)
         self._parts.holdings.changed(self.wanted.digest)
         held = len(self.swarm.have)
         self._parts.discovery.announce(Holding(str(self.wanted.digest), self.layout.size, held, False))

@@ -37,8 +37,15 @@ class Members:
     """The table of peers, at most ``most``; what is to be done about them goes into ``out``."""
 
     def __init__(
-        self, node: str, most: int, reputation: Reputation, requests: Requests, out: list[act.Action]
+        self,
+        node: str,
+        most: int,
+        reputation: Reputation,
+        requests: Requests,
+        out: list[act.Action],
+        zone: str = "",
     ) -> None:
+        self._zone = zone
         self.peers: dict[str, Peer] = {}
         self.rarity = Rarity()
         self.busy: dict[str, float] = {}
@@ -59,8 +66,22 @@ class Members:
         """Those that failed lately."""
         return frozenset(name for name, at in self._failed.items() if at > now)
 
-    def planned(self, providers: tuple[Provider, ...], layout: Layout | None, now: float) -> None:
-        """Meet the providers that are new, in their order, while there is room."""
+    def planned(
+        self, providers: tuple[Provider, ...], layout: Layout | None, now: float, *, stuck: bool = False
+    ) -> None:
+        """Meet the providers that are new, in their order, while there is room.
+
+        Those of other zones only as the tracker's plans say: who is not in the latest one is let go. Without
+        a tracker they are met where nobody near is known, or is of help (``stuck``).
+        """
+        if self.guided:
+            named = {provider.node for provider in providers}
+            for name in [name for name, peer in self.peers.items() if peer.far and name not in named]:
+                self.release(name)
+        elif not stuck:
+            near = tuple(provider for provider in providers if not self._far(provider))
+            if near or any(not peer.far for peer in self.peers.values()):
+                providers = near
         addresses = {(p.provider.host, p.provider.port) for p in self.peers.values()}
         for provider in providers:
             peer = self.peers.get(provider.node)
@@ -212,6 +233,35 @@ class Members:
         if peer.have is not None:
             self.rarity.take(peer.have.bits)
 
+    def release(self, name: str) -> None:
+        """Let a peer go without blame: what it has is not to come from there."""
+        peer = self.peers.pop(name)
+        self.busy.pop(name, None)
+        self.cancel_from(name)
+        if not peer.direct:
+            self._out.append(act.Unlink(peer.provider, "not in the plan any more"))
+        if peer.have is not None:
+            self.rarity.take(peer.have.bits)
+
+    @property
+    def lets_in(self) -> bool:
+        """Whether the tracker lets this node, of all in its zone, get the blob from other zones."""
+        return self.guided and bool(self._zone) and any(peer.far for peer in self.peers.values())
+
+    @property
+    def spread(self) -> int:
+        """Chunks that others hold, of this zone where one node lets the blob in, as bits."""
+        if not self.lets_in:
+            return self.rarity.available
+        bits = 0
+        for peer in self.peers.values():
+            if peer.have is not None and not peer.far:
+                bits |= peer.have.bits
+        return bits
+
+    def _far(self, provider: Provider) -> bool:
+        return bool(self._zone and provider.zone) and provider.zone != self._zone
+
     def unlink_all(self, reason: str) -> None:
         """Let all go."""
         self._out.extend(act.Unlink(p.provider, reason) for p in self.peers.values() if not p.direct)
@@ -255,7 +305,7 @@ class Members:
         return any(peer.have is None or peer.have.bits & ~held for peer in self.peers.values())
 
     def _meet(self, provider: Provider, layout: Layout | None, now: float) -> None:
-        peer = self.peers[provider.node] = Peer(provider, now)
+        peer = self.peers[provider.node] = Peer(provider, now, far=self._far(provider))
         if layout is not None and layout.count == 1 and provider.complete:
             # One chunk needs no list and no news of progress: it is asked for at once, unlinked.
             peer.direct = peer.complete = True

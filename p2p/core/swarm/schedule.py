@@ -33,6 +33,12 @@ DEPTH = 8
 DRIP_SECONDS = 5.0
 DRIP_SHARE = 0.1
 
+FAR_AT_ONCE = 4
+"""Requests under way to peers of other zones, together: what is dropped of them has crossed in vain."""
+
+FAR_LATE = 3.0
+"""Seconds before one that is late there is asked of another one there: twice across is to be rare."""
+
 MOST_REQUESTS = 6
 """To one peer at once, hedges included."""
 
@@ -110,6 +116,8 @@ class Schedule:
         for name, peer in swarm.peers.items() if late else ():
             if name not in late:
                 swift |= swarm.offered_by(peer)
+        far = sum(peer.far for peer in swarm.peers.values())
+        near, across = self._near() if far else 0, self._across() if far else 0
         share = -(-self._depth() // max(1, most * len(swarm.peers)))
         order: list[tuple[bool, int, int, float, float, int, Peer]] = []
         for place, peer in enumerate(peers.values()):
@@ -128,7 +136,12 @@ class Schedule:
             if tardy:
                 offered &= ~swift  # it has enough to do; others will be asked when they are free
             window = min(peer.window(most * layout.chunk), share)
+            if peer.far:
+                offered &= ~near
             while wanted & offered and peer.requests < window and room > 0:
+                if peer.far and across >= FAR_AT_ONCE:
+                    break
+                across += peer.far
                 choice = wanted & offered
                 head, others = demand.turn(choice)
                 first = pick(choice, choice & anchor or head, swarm.members.rarity, self._rng)
@@ -142,6 +155,18 @@ class Schedule:
                 room -= count
             if room <= 0:
                 return
+
+    def _near(self) -> int:
+        """Chunks that peers of this zone offer, as bits: they cross no more."""
+        bits = 0
+        for peer in self._swarm.peers.values():
+            if not peer.far:
+                bits |= self._swarm.offered_by(peer)
+        return bits
+
+    def _across(self) -> int:
+        """Requests under way to peers of other zones."""
+        return sum(peer.requests for peer in self._swarm.peers.values() if peer.far)
 
     def _depth(self) -> int:
         """Chunks that may be under way: by bandwidth × delay, so that few wait in others' queues for long.
@@ -191,7 +216,7 @@ class Schedule:
             others = self._others(pending)
             if len(others) > 1 or not all(one.late for one in others):
                 continue
-            peer = self._stand_in(pending)
+            peer = self._stand_in(pending, now)
             if peer is None:
                 continue
             chunks = pending.missing
@@ -209,7 +234,11 @@ class Schedule:
         assert swarm.layout is not None
         if elapsed < DRIP_SECONDS or not swarm.turn.possible:
             return False
-        rates = [p.rate for name, p in swarm.peers.items() if p.rate and name != pending.peer]
+        # Of its own side of a thin uplink: over there all are slow, and nobody here has what they have.
+        far = pending.peer in swarm.peers and swarm.peers[pending.peer].far
+        rates = [
+            p.rate for name, p in swarm.peers.items() if p.rate and name != pending.peer and p.far is far
+        ]
         size = swarm.layout.length(pending.first, pending.count)
         return len(rates) > 1 and size / elapsed < DRIP_SHARE * median(rates)
 
@@ -219,8 +248,8 @@ class Schedule:
         numbers = {number: None for index in pending.missing for number in requests.by_chunk[index]}
         return [requests.pending[number] for number in numbers if number != pending.request]
 
-    def _stand_in(self, pending: Pending) -> Peer | None:
-        """Give the peer that is to be asked for what a request still misses."""
+    def _stand_in(self, pending: Pending, now: float) -> Peer | None:
+        """Give the peer that is to be asked for what a request still misses, of this zone if there is one."""
         swarm, late = self._swarm, self._late()
         bits = sum(1 << index for index in pending.missing)
         fit = [
@@ -231,5 +260,6 @@ class Schedule:
             and peer.requests < MOST_REQUESTS
             and peer.provider.node not in late
             and swarm.offered_by(peer) & bits == bits
+            and (not peer.far or now >= pending.sent + FAR_LATE)
         ]
-        return min(fit, key=lambda peer: (peer.overtaken, peer.requests, -peer.rate), default=None)
+        return min(fit, key=lambda peer: (peer.far, peer.overtaken, peer.requests, -peer.rate), default=None)

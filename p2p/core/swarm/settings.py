@@ -12,10 +12,11 @@ class SwarmSettings:
     """``peers`` linked at most; ``grace`` seconds without readers before it ends.
 
     ``links``: chunks can be verified one by one (a libcrypto was found). ``run`` bytes: most asked with
-    one request.
+    one request. ``zone``: this node's, empty: none.
     """
 
     peers: int = 30
     grace: float = 30.0
     links: bool = True
     run: int = 8 * MIB
+    zone: str = ""

@@ -56,7 +56,7 @@ class Swarm:
         self.lists = Lists(digest.algorithm, links=settings.links)
         self.requests = Requests()
         self.out: list[act.Action] = []
-        self.members = Members(node, settings.peers, reputation, self.requests, self.out)
+        self.members = Members(node, settings.peers, reputation, self.requests, self.out, settings.zone)
         self.peers = self.members.peers
         self.readers = Readers()
         self.turn = OriginTurn(Streams(node, str(digest)), allowed=origin)
@@ -220,7 +220,7 @@ class Swarm:
             self._sized(event.size)
         self.turn.planned(event, self.out)
         self.members.guided = event.exclusive
-        self.members.planned(event.providers, self.layout, now)
+        self.members.planned(event.providers, self.layout, now, stuck=self.patience.stalled(now))
 
     def _sized(self, size: int) -> None:
         if self.layout is None and size <= MAX_BLOB:

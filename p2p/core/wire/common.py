@@ -11,7 +11,8 @@ class Provider(Struct, frozen=True, array_like=True, gc=False):
     """A node that claims a digest.
 
     ``node`` is its id (32 hex digits), ``host`` and ``port`` its peer address, ``complete`` whether it
-    claims the whole blob. A claim proves nothing: bytes are verified, and unmet claims demote.
+    claims the whole blob. A claim proves nothing: bytes are verified, and unmet claims demote. ``zone``:
+    what is cheap to reach among itself, as that node says; empty: not known.
     """
 
     node: str
@@ -19,6 +20,7 @@ class Provider(Struct, frozen=True, array_like=True, gc=False):
     host: str
     port: int
     complete: bool = False
+    zone: str = ""
 
 
 class Holding(Struct, frozen=True, array_like=True, gc=False):

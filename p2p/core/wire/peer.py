@@ -14,12 +14,16 @@ from msgspec import Struct
 
 
 class PeerHello(Struct, frozen=True, array_like=True, tag="hello"):
-    """First on every connection. ``port`` is the sender's own peer port, for known-peer lists."""
+    """First on every connection. ``port`` is the sender's own peer port, for known-peer lists.
+
+    ``zone``: the sender's, empty: not said.
+    """
 
     version: int
     node: str
     name: str
     port: int
+    zone: str = ""
 
 
 class Subscribe(Struct, frozen=True, array_like=True, tag="sub"):

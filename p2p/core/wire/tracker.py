@@ -13,7 +13,7 @@ class NodeHello(Struct, frozen=True, array_like=True, tag="hello"):
     """First from a node: who it is and where its peers reach it.
 
     ``host`` empty: the address that the tracker sees the connection come from. ``zone``: what is cheap to
-    reach among itself, as the operator says; empty: not said.
+    reach among itself, as the operator says; empty: not said. ``rack``: alike, within the zone.
     """
 
     version: int
@@ -22,6 +22,7 @@ class NodeHello(Struct, frozen=True, array_like=True, tag="hello"):
     host: str
     port: int
     zone: str = ""
+    rack: str = ""
 
 
 class ClientHello(Struct, frozen=True, array_like=True, tag="client"):

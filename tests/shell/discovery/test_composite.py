@@ -282,6 +282,23 @@ async def test_a_want_of_what_was_confined_meanwhile_is_taken_back(clock, nurser
     nursery.cancel_scope.cancel()
 
 
+async def test_with_a_zone_a_trackers_plan_is_all_there_is(clock, nursery, news, digest):
+    tracker, dht, got = Twin(), Dht(), news()
+    routes = make(tracker, "10.0.0.1:5001", "10.0.0.2:5001", "10.0.0.3:5001", dht=dht, zone="here")
+    await nursery.start(routes.run)
+    routes.met(Provider("1" * 32, "one", "10.0.0.1", 5001, zone="here"))
+    routes.met(Provider("2" * 32, "two", "10.0.0.2", 5001, zone="there"))
+    routes.want(digest, 5, lease=True, unreachable=frozenset(), sink=got)
+    tracker.sinks[digest](Planned((), LeaseState.HELD, 0, exclusive=True, size=5))
+    await trio.sleep(0.5)
+    assert [[one.host for one in plan.providers] for plan in got.all] == [["10.0.0.1"]]
+    assert dht.wants == [], "that nobody is named does not mean that nobody is known"
+    tracker.change(up=False)
+    await got.until(lambda n: n.route == "static")
+    assert {one.zone for one in got.all[-1].providers} == {"here", "there", ""}
+    nursery.cancel_scope.cancel()
+
+
 FAR = Provider("static:10.0.0.8:5001", "10.0.0.8:5001", "10.0.0.8", 5001, complete=True)
 
 

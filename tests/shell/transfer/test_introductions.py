@@ -122,3 +122,19 @@ def test_ten_thousand_addresses_are_no_message() -> None:
         PEER.decode(encode(Known(D, (PeerAddress("10.0.0.1", 70_000),))))
     with pytest.raises(WireError, match="node: longer than 128"):
         PEER.decode(encode(Streams(D, "x" * 129)))
+
+
+async def test_nobody_hears_of_nodes_in_other_zones(autojump_clock) -> None:
+    exchange = Exchange("own", lambda _: True)
+    for name, zone in (("a", "here"), ("b", "there"), ("c", "")):
+        one = Introductions(exchange, (f"10.0.0.{ord(name)}", 6001), "here")
+        one.greeted(PeerHello(PROTOCOL_VERSION, name * 32, name, 5001, zone))
+        one.serve(D)
+        one.holds(E, holds=True)
+    assert [host for host, _ in exchange.others(D, "x", ())] == ["10.0.0.99", "10.0.0.97"]
+    assert [host for host, _ in exchange.others(E, "x", ())] == ["10.0.0.99", "10.0.0.97"]
+    far = Introductions(exchange, ("10.0.0.99", 6001), "here")
+    far.greeted(PeerHello(PROTOCOL_VERSION, "c" * 32, "c", 5001, "there"))
+    far.serve(D)
+    far.end()
+    assert len(exchange.others(D, "x", ())) == 2, "and what was never told is not taken back"

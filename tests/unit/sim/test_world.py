@@ -57,3 +57,29 @@ def test_without_a_tracker_the_origin_gives_few_copies() -> None:
     result = run(FLASH.but(tracker=False, known=8))
     assert result.completed == 30
     assert result.copies < 10
+
+
+ZONES = Scenario(
+    "zones", 16, size=SMALL, up=12.5e6, down=12.5e6, origin_rate=12.5e6, zones=2, zone_rate=6.25e6, far=0.01
+)
+"""Two zones, and half a node's rate between them."""
+
+
+def test_one_copy_crosses_a_thin_uplink_at_its_pace() -> None:
+    result = run(ZONES)
+    assert (result.completed, result.failed) == (16, 0)
+    assert result.copies == pytest.approx(1.0)
+    assert result.cross_zone <= 1.1
+    assert result.makespan <= 1.15 * SMALL / ZONES.zone_rate
+
+
+def test_a_copy_that_dies_in_the_middle_crosses_again() -> None:
+    result = run(ZONES.but(entry_dies=5.0, known=8))
+    assert (result.completed, result.failed) == (15, 0)
+    assert 1.0 < result.cross_zone <= 2.0
+
+
+def test_without_the_tracker_who_let_it_in_goes_on() -> None:
+    result = run(ZONES.but(tracker_down=((5.0, 1e9),), known=8))
+    assert (result.completed, result.failed) == (16, 0)
+    assert result.cross_zone <= 2.0

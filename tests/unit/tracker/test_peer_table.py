@@ -1,32 +1,9 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from p2p.core.wire.common import Holding
-from tracker.peer_table import REMEMBER, Caps, PeerTable, Ring
+from tracker.peer_table import REMEMBER, Caps, PeerTable
 
 A = "sha256:" + "a" * 64
-
-
-@given(
-    st.lists(st.tuples(st.booleans(), st.integers(0, 9))), st.integers(0, (1 << 32) - 1), st.integers(0, 12)
-)
-def test_a_ring_is_a_set_with_windows(steps, point, count):
-    ring, model = Ring(), set()
-    for add, number in steps:
-        item = str(number)
-        if add:
-            assert ring.add(item) == (item not in model)
-            model.add(item)
-        else:
-            assert ring.discard(item) == (item in model)
-            model.discard(item)
-    assert sorted(ring) == sorted(model)
-    window = list(ring.window(point, count))
-    assert len(window) == len(set(window)) == min(count, len(model))
-    assert set(window) <= model
-    assert all(item in ring for item in model)
 
 
 def table_with(*names, caps=None):

@@ -10,7 +10,7 @@ from msgspec.structs import fields
 from p2p.core.wire.tracker import FromTracker, ToTracker
 
 TO_TRACKER = {
-    "hello": "version node name host port zone",
+    "hello": "version node name host port zone rack",
     "client": "version",
     "announce": "holdings",
     "withdraw": "digests",
