@@ -216,6 +216,14 @@ class World:
         for node in self.rng.sample(self.nodes, round(scenario.churn * len(self.nodes))):
             heap.at(scenario.churn_span * self.rng.random(), self._dies, node)
 
+        if scenario.entry_dies:
+            heap.at(scenario.entry_dies, self._entry_dies)
+
+    def _entry_dies(self) -> None:
+        for node in self.nodes:
+            if node.alive and node.swarm.members.lets_in:
+                self._dies(node)
+
     def _over(self) -> bool:
         return not self._open and not self._coming
 
