@@ -21,6 +21,7 @@ def test_print_config(tmp_path):
         "insecure": True,
         "allowed_hosts": [],
         "lease_scope": "cluster",
+        "zone_copies": 2.0,
         "log_level": "debug",
         "log_format": "auto",
     }

@@ -86,3 +86,8 @@ def test_a_zones_name():
     validate(NodeSettings(zone="eu-west-1a"))
     with pytest.raises(ConfigError, match="no zone's name"):
         validate(NodeSettings(zone="eu west"))
+    validate(NodeSettings(zone="eu-west-1a", rack="r07"))
+    with pytest.raises(ConfigError, match="no rack's name"):
+        validate(NodeSettings(zone="a", rack="a/b"))
+    with pytest.raises(ConfigError, match="a rack is one of a zone"):
+        validate(NodeSettings(rack="r07"))

@@ -45,6 +45,7 @@ def test_sense(message):
         hello(name="\x1b[2J"),
         hello(host="a b"),
         hello(port=0),
+        hello(zone="a", rack="b/c"),
         hello(port=65536),
         wire.Withdraw(("sha256:" + "A" * 64,)),
         wire.Unwant(A + "\n"),

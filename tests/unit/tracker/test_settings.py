@@ -62,7 +62,7 @@ def test_files_that_are_none(tmp_path):
             load(str(tmp_path / name), {}, {})
 
 
-@pytest.mark.parametrize(("name", "value"), [("INSECURE", "maybe"), ("LISTENN", "x")])
+@pytest.mark.parametrize(("name", "value"), [("INSECURE", "maybe"), ("LISTENN", "x"), ("ZONE_COPIES", "two")])
 def test_a_broken_variable_is_named(name, value):
     with pytest.raises(ConfigError, match=f"REMORA_TRACKER_{name}"):
         load(None, {f"REMORA_TRACKER_{name}": value}, {})
@@ -70,3 +70,11 @@ def test_a_broken_variable_is_named(name, value):
 
 def test_a_false_variable():
     assert load(None, {"REMORA_TRACKER_INSECURE": "off"}, {}) == TrackerSettings()
+
+
+def test_copies_for_a_zone():
+    assert load(None, {"REMORA_TRACKER_ZONE_COPIES": "1.5"}, {}).zone_copies == 1.5
+    assert load(None, {}, {"zone_copies": 0.0}).zone_copies == 0
+    for copies in (0.5, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="zone_copies"):
+            load(None, {}, {"zone_copies": copies})
