@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 REFRESH = 0.5
 """Seconds after which a stream that goes on is told of again."""
 
-LIFE = 1.75
-"""Seconds that news of a stream hold after it last spoke of itself."""
+LIFE = 3.0
+"""Seconds that news of a stream hold after it last spoke of itself: meanwhile what it brought spreads."""
 
 PACE = 0.01
 """Least seconds between two tellings, whatever is heard."""
@@ -111,6 +111,10 @@ class Streams:
         if over:
             self._told_at = now
         return over
+
+    def last(self) -> Herald:
+        """Give what is told when one's own stream has brought everything: its chunks are on their way."""
+        return Herald(self._node, 0.0)
 
     def next_at(self) -> float | None:
         """When a stream of one's own is to be told of again, or what came too soon after another telling."""

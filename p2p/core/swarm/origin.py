@@ -164,6 +164,8 @@ class OriginTurn:
 
     def finish(self, out: list[act.Action]) -> None:
         """Every link holds."""
+        if self.streaming and not self.exclusive:
+            out.append(self.streams.last())
         if self.granted or self.streaming:
             out.append(act.CloseOrigin(self.epoch, done=True))
         self.granted = self.streaming = False

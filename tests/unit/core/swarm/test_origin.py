@@ -281,13 +281,13 @@ def test_a_turn_is_left_to_a_stream_that_is_heard_of_and_dies_with_its_news() ->
     _, behind = first_and_last()
     rig = Rig(COUNT)
     rig.plan("a", exclusive=False)
-    rig(ev.PeerStreams("a", behind, 0.25), 0.3)
-    assert rig.of(act.Herald) == [act.Herald(behind, 0.25)]
+    rig(ev.PeerStreams("a", behind, 2.0), 0.3)
+    assert rig.of(act.Herald) == [act.Herald(behind, 2.0)]
     rig.grant(epoch=0, exclusive=False)
     assert not rig.of(act.OpenOrigin)
-    rig.tick(0.05 + LIFE - 0.01)
+    rig.tick(LIFE - 1.71)
     assert not rig.of(act.OpenOrigin)
-    rig.tick(0.05 + LIFE)
+    rig.tick(LIFE - 1.7)
     assert rig.of(act.OpenOrigin)
 
 
@@ -305,6 +305,16 @@ def test_a_stream_that_never_brings_anything_is_waited_for_once() -> None:
         rig(ev.PeerStreams("liar", before, 0.0), now)
     rig(ev.PeerStreams("liar", before, 0.0), now + 0.1)
     assert not rig.of(act.CloseOrigin)
+
+
+def test_who_brought_everything_says_so_once_more() -> None:
+    """What it has is told to one after another: others are to wait for that, and not for their turn."""
+    rig = Rig(2)
+    rig.plan("a", exclusive=False)
+    rig.grant(epoch=0, exclusive=False)
+    rig(ev.OriginAppended(0, 2, states(2)), 0.1)
+    assert rig.of(act.Finish)
+    assert rig.of(act.Herald) == [act.Herald("self", 0.0)]
 
 
 def test_a_lease_of_the_tracker_yields_to_no_hearsay() -> None:
