@@ -26,15 +26,27 @@ class Content:
     def __init__(self, size: int, name: str = "blob") -> None:
         self.layout = Layout(size)
         self.count = self.layout.count
+        self.whole = (1 << self.count) - 1
         self.size = size
         self.chunks = [f"{name} {index}".encode() for index in range(self.count)]
         self.full = listed(self.chunks)
+        self.prefixes = [self.full.prefix(length) for length in range(self.count)]
         self.after = [*(self.full.state(index) for index in range(1, self.count)), b""]
         self.after[-1] = link(self.full.state(self.count - 1), self.chunks[-1])
         self.digest = Digest("sha256", self.after[-1].hex())
+        self.name = str(self.digest)
+        """The digest in words."""
+
+    def shared(self, midstates: Midstates) -> Midstates:
+        """Give the one object that stands for all equal lists, where it is a part of the true one."""
+        if self.full.states.startswith(midstates.states):
+            return self.prefixes[midstates.length]
+        return midstates
 
     def holds(self, midstates: Midstates, index: int, chunk: bytes) -> bool:
         """Whether a chunk holds under a list that knows its link."""
+        if chunk is self.chunks[index] and midstates is self.prefixes[midstates.length]:
+            return True  # by construction
         after = self.after[-1] if index == self.count - 1 else midstates.state(index + 1)
         return link(midstates.state(index), chunk) == after
 

@@ -108,7 +108,7 @@ class Control:
         self._world = world
         self._node = node
         self._ledger = Ledger()
-        self._digest = str(world.content.digest)
+        self._digest = world.content.name
         self._rng = world.random(-node.number - 1)
         self._static = StaticPeers(own=node.name)
         for provider in known:

@@ -26,7 +26,9 @@ class Heap:
     def at(self, when: float, call: Callable[..., None], *args: Any) -> None:
         """Have ``call(*args)`` happen at ``when``, at once where that has passed."""
         self._order += 1
-        heapq.heappush(self._entries, (max(self.now, when), self._order, call, args))
+        if when < self.now:
+            when = self.now
+        heapq.heappush(self._entries, (when, self._order, call, args))
 
     def run(self, until: float, ended: Callable[[], bool]) -> None:
         """Let things happen until ``ended`` says so, or nothing is left, or it is ``until`` (seconds)."""

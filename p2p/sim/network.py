@@ -70,6 +70,8 @@ class Host:
 
     def askers(self) -> int:
         """How many others wait for answers."""
+        if not self.waiting and len(self.active) < 2:
+            return len(self.active)
         found = {id(entry[1].target) for entry in self.active}
         found.update(id(transfer.target) for transfer in self.waiting if not transfer.cancelled)
         return len(found)

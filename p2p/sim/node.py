@@ -144,7 +144,7 @@ class Node:
                     self._cancel(request)
                 case act.Adopt(midstates=midstates):
                     if midstates.agrees(self.midstates):
-                        self.midstates = midstates
+                        self.midstates = world.content.shared(midstates)
                 case act.Link(provider=provider):
                     heap.at(heap.now + world.dial(self, provider.node), self._linked, provider.node)
                 case act.Unlink(provider=provider):
@@ -277,7 +277,7 @@ class Node:
         """Chunks have come: they are verified under the list on disk, as ``Partial.write`` does."""
         if self._requests.pop(action.request, None) is None or not self.alive:
             return
-        held = tuple(self._take(index, chunk) for index, chunk in enumerate(chunks, action.first))
+        held = tuple([self._take(index, chunk) for index, chunk in enumerate(chunks, action.first)])
         seconds = self.world.heap.now - sent
         if not all(held) and not self.midstates.agrees(self.swarm.lists.adopted):
             self.post(ev.RequestFailed(action.request, "the list changed meanwhile"))
@@ -318,7 +318,7 @@ class Node:
     def _announce(self) -> None:
         held = self.bits.bit_count()
         content = self.world.content
-        self.world.control(self).announce(Holding(str(content.digest), content.size, held, self.done))
+        self.world.control(self).announce(Holding(content.name, content.size, held, self.done))
 
     def _relink(self, midstates: Midstates) -> None:
         content = self.world.content
@@ -328,7 +328,7 @@ class Node:
             if not known or not content.holds(midstates, index, chunk):
                 self.bits &= ~(1 << index)
                 self.wrong.pop(index, None)
-        self.midstates = midstates
+        self.midstates = content.shared(midstates)
         have = Bitfield.from_int(content.count, self.bits).to_bytes()
         heap = self.world.heap
         heap.at(heap.now + 0.01, self.post, ev.Relinked(have))
@@ -371,7 +371,7 @@ class Node:
         if not known:
             # A false list before it leads elsewhere: the next chunks then fail, or the last one.
             after = link(self.midstates.state(index), chunk)
-            self.midstates = self.midstates.prefix(index).joined(index, after)
+            self.midstates = content.shared(self.midstates.joined(index, after))
         self.bits |= 1 << index
         self.world.control(self).progress(epoch, content.layout.offset(index + 1))
         self.teller.offer.spread = self.swarm.members.rarity.available

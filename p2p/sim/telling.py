@@ -45,19 +45,16 @@ class Teller:
         """Tell a new subscriber what there is."""
         watch = self.watches[by.name] = Watch(by)
         self.offer.joined(by.name, self._node.bits)
-        self._tell([watch])
+        self._tell_one(watch)
 
     def herald(self, news: act.Herald) -> None:
         """Tell all at once who streams."""
         node = self._node
-        arrivals: dict[float, list[tuple[Node, list[ev.Event]]]] = {}
         event = ev.PeerStreams(node.name, news.node, news.quiet, news.over)
         heap, network = node.world.heap, node.world.network
         for watch in self.watches.values():
             when = heap.now + network.latency(node.host, watch.node.host)
-            arrivals.setdefault(when, []).append((watch.node, [event]))
-        for when, group in arrivals.items():
-            heap.at(when, _told, group)
+            heap.at(when, _told, watch.node, [event])
 
     def left(self, by: Node) -> None:
         """Tell it no more."""
@@ -78,10 +75,10 @@ class Teller:
             return
         heap, busy = node.world.heap, node.host.askers()
         while (name := self.offer.invite(node.bits, busy, heap.now)) is not None:
-            self._tell([self.watches[cast("str", name)]])
+            self._tell_one(self.watches[cast("str", name)])
         if node.done and not self._settled and self.offer.settled(node.bits):
             self._settled = True
-            self._tell(list(self.watches.values()))
+            self._tell_all()
         due = self.offer.next_at(node.bits, busy)
         if due is not None and (self._invite_at is None or due < self._invite_at):
             self._invite_at = due
@@ -96,34 +93,31 @@ class Teller:
         """Tell everybody at once: what is held began, or is less than it was."""
         if self._node.alive:
             self.offer.lost(self._node.bits)
-            self._tell(list(self.watches.values()))
+            self._tell_all()
 
-    def _tell(self, watches: list[Watch]) -> None:
-        """Send each subscriber what it does not know yet: the state, then the list."""
-        node = self._node
-        heap, network = node.world.heap, node.world.network
+    def _tell_one(self, watch: Watch) -> None:
+        """Send a subscriber what it does not know yet: the state, then the list."""
+        if news := self._news(watch):
+            world = self._node.world
+            when = world.heap.now + world.network.latency(self._node.host, watch.node.host)
+            world.heap.at(when, _told, watch.node, news)
+
+    def _tell_all(self) -> None:
+        for watch in self.watches.values():
+            self._tell_one(watch)
+
+    def _news(self, watch: Watch) -> list[ev.Event]:
+        node, told = self._node, self.offer.told(watch.node.name)
         prepared = node.swarm.have is not None and not node.swarm.over
-        whole = (1 << node.world.content.count) - 1
-        shared: dict[object, list[ev.Event]] = {}
-        arrivals: dict[float, list[tuple[Node, list[ev.Event]]]] = {}
-        for watch in watches:
-            told = self.offer.told(watch.node.name)
-            kind = "growing" if prepared or node.done else "absent"
-            if node.done and told == whole:
-                kind = "complete"
-            key = (watch.told, watch.have, id(watch.states), told)
-            news = shared.get(key)
-            if news is None:
-                news = shared[key] = self._news(watch, kind, told)
-            watch.told, watch.have = kind, told
-            watch.states = node.midstates if kind != "absent" else None
-            if news:
-                when = heap.now + network.latency(node.host, watch.node.host)
-                arrivals.setdefault(when, []).append((watch.node, news))
-        for when, group in arrivals.items():
-            heap.at(when, _told, group)
+        kind = "growing" if prepared or node.done else "absent"
+        if node.done and told == node.world.content.whole:
+            kind = "complete"
+        news = self._changes(watch, kind, told)
+        watch.told, watch.have = kind, told
+        watch.states = node.midstates if kind != "absent" else None
+        return news
 
-    def _news(self, watch: Watch, kind: str, have: int) -> list[ev.Event]:
+    def _changes(self, watch: Watch, kind: str, have: int) -> list[ev.Event]:
         node = self._node
         content = node.world.content
         news: list[ev.Event] = []
@@ -136,7 +130,7 @@ class Teller:
         elif new := have & ~watch.have:
             news.append(ev.PeerHave(node.name, tuple(iter_bits(new))))
         before, states = watch.states, node.midstates
-        if before is None or before.states != states.states:
+        if before is not states and (before is None or before.states != states.states):
             start = 0
             if before is not None and states.states.startswith(before.states):
                 start = before.length
@@ -145,7 +139,6 @@ class Teller:
         return news
 
 
-def _told(group: list[tuple[Node, list[ev.Event]]]) -> None:
-    for node, news in group:
-        for event in news:
-            node.post(event)
+def _told(node: Node, news: list[ev.Event]) -> None:
+    for event in news:
+        node.post(event)

@@ -42,33 +42,44 @@ class Lists:
         ValueError where they do not follow what the peer sent before, are cut, or are not the list that
         the peer commits to (ours may have changed since it was told where ours ends).
         """
-        base = peer.states if peer.states is not None else self.adopted.prefix(peer.length)
-        if start > base.length and start <= self.adopted.length and not peer.dissent:
+        ours = self.adopted
+        # What is no list of its own is a part of ours.
+        base, known = ours, min(peer.length, ours.length)
+        if peer.states is not None:
+            base, known = peer.states, peer.states.length
+        if known < start <= ours.length and not peer.dissent:
             # The subscription said which list we have; the peer starts where both agree.
-            base = self.adopted.prefix(start)
-        if peer.states is None and start <= base.length and self._follows(start, states):
-            # What we know already: one comparison instead of a list of its own.
-            theirs = self.adopted.prefix(start + len(states) // self.adopted.width)
-        else:
-            theirs = base.joined(start, states)
-        if self._id(theirs) != list_id:
-            raise ValueError("the midstate list is not the one that its id commits to")
+            base, known = ours, start
+        if not 0 <= start <= known:
+            raise ValueError(f"states from {start} do not follow a list of {known}")
+        if peer.states is None and ours.states.startswith(states, start * ours.width):
+            # What we know already, as most of what peers send: one comparison instead of a list of its own.
+            length = start + len(states) // ours.width
+            self._committed(self._id(length), list_id)
+            if not self.fallen:
+                peer.dissent, peer.length = False, length
+                return False
+            return self.compare(peer, ours.prefix(length))
+        theirs = base.joined(start, states)
+        within = ours.states.startswith(theirs.states)
+        self._committed(self._id(theirs.length) if within else theirs.list_id(), list_id)
         return self.compare(peer, theirs)
 
-    def _follows(self, start: int, states: bytes) -> bool:
-        return self.adopted.states.startswith(states, start * self.adopted.width)
+    @staticmethod
+    def _committed(found: bytes, list_id: bytes) -> None:
+        if found != list_id:
+            raise ValueError("the midstate list is not the one that its id commits to")
 
-    def _id(self, theirs: Midstates) -> bytes:
-        """Give the id of a list, from memory where it is a prefix of ours."""
+    def _id(self, length: int) -> bytes:
+        """Give the id of our list's first ``length`` states."""
         ours = self.adopted.states
-        if not ours.startswith(theirs.states):
-            return theirs.list_id()
-        if not ours.startswith(self._ids_of):
-            self._ids.clear()
-        self._ids_of = ours
-        known = self._ids.get(theirs.length)
+        if ours is not self._ids_of:
+            if not ours.startswith(self._ids_of):
+                self._ids.clear()
+            self._ids_of = ours
+        known = self._ids.get(length)
         if known is None:
-            known = self._ids[theirs.length] = theirs.list_id()
+            known = self._ids[length] = self.adopted.prefix(length).list_id()
         return known
 
     def compare(self, peer: Peer, theirs: Midstates) -> bool:

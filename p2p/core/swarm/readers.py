@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.picker import URGENT, window_bits
@@ -23,8 +23,7 @@ class Reader:
     served: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What the readers want, as bits of chunks: ``window`` first, ``urgent`` before all, or everything.
 
     ``heads``: what is urgent for each reader. Who has least to read on with comes first, and of those that

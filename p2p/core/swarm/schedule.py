@@ -73,15 +73,14 @@ class Schedule:
             return
         room = self._room()
         if room > 0:
-            missing = ~swarm.have.bits & ((1 << swarm.layout.count) - 1)
-            wanted = missing & swarm.link_bits & ~swarm.requests.bits
+            wanted = swarm.link_bits & ~(swarm.have.bits | swarm.requests.bits)
             peers = swarm.peers
             if wanted and self._all:
                 self._fill(wanted, room, peers, now)
             elif wanted and self._news:
                 named = [(name, peers[name]) for name in self._news if name in peers]
-                useful = {name: peer for name, peer in named if wanted & swarm.offered_by(peer)}
-                if useful:  # most news are of what is here or on its way
+                # Most news are of what is here or on its way.
+                if useful := {name: peer for name, peer in named if wanted & swarm.offered_by(peer)}:
                     self._fill(wanted, room, useful, now)
             # With room left, nobody had anything more; without, the next answer lets all be asked again.
             self._all = False
@@ -111,6 +110,17 @@ class Schedule:
         run = swarm.settings.run
         most = max(1, (run if len(swarm.peers) <= FEW else min(run, WORK)) // layout.chunk)
         waiting = bool(urgent) and not len(swarm.have)
+        share = -(-self._depth() // max(1, most * len(swarm.peers)))
+        fit: list[tuple[int, Peer]] = []
+        for place, peer in enumerate(peers.values()):
+            # Most peers fail of the first three, which cost next to nothing.
+            have = peer.have
+            if peer.requests >= share or have is None or not wanted & have.bits:
+                continue
+            if wanted & swarm.offered_by(peer) and peer.provider.node not in swarm.members.busy:
+                fit.append((place, peer))
+        if not fit:
+            return
         late = self._late()
         swift = 0
         for name, peer in swarm.peers.items() if late else ():
@@ -118,19 +128,10 @@ class Schedule:
                 swift |= swarm.offered_by(peer)
         far = sum(peer.far for peer in swarm.peers.values())
         near, across = self._near() if far else 0, self._across() if far else 0
-        share = -(-self._depth() // max(1, most * len(swarm.peers)))
-        order: list[tuple[bool, int, int, float, float, int, Peer]] = []
-        for place, peer in enumerate(peers.values()):
-            # Most peers fail of the first three, which cost next to nothing.
-            have = peer.have
-            if peer.requests >= share or have is None or not wanted & have.bits:
-                continue
-            name = peer.provider.node
-            if name not in swarm.members.busy and wanted & swarm.offered_by(peer):
-                order.append(
-                    (name in late, peer.overtaken, peer.requests, -peer.heard, -peer.rate, place, peer)
-                )
-        order.sort()
+        order = sorted(
+            (one.provider.node in late, one.overtaken, one.requests, -one.heard, -one.rate, place, one)
+            for place, one in fit
+        )
         for tardy, _, _, _, _, _, peer in order:
             offered = swarm.offered_by(peer)
             if tardy:
