@@ -302,6 +302,7 @@ class Node:
     def chunks(self, first: int, count: int) -> Sequence[bytes | None] | None:
         """Give what is held."""
         content = self.world.content
+        self.teller.offer.sent(range(first, first + count), self.world.heap.now)
         return [
             self.wrong.get(index, content.chunks[index]) if self.bits >> index & 1 else None
             for index in range(first, first + count)

@@ -120,6 +120,12 @@ class Holdings:
         if offer is not None:
             offer.spread = chunks
 
+    def sent(self, digest: Digest, chunks: range) -> None:
+        """Note that somebody was sent these chunks."""
+        offer = self._offers.get(str(digest))
+        if offer is not None:
+            offer.sent(chunks, trio.current_time())
+
     def serves(self, digest: Digest, host: str, more: int) -> None:
         """Note that ``more`` answers (1 or -1) to ``host`` are under way."""
         key = str(digest)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
+from p2p.core.swarm.chunks import Layout
 from p2p.net.message import Content, FileSpan, Request, Response, Takeover
 from p2p.net.ranged import ranged_response
 from p2p.transfer.links import PATH
@@ -107,6 +108,7 @@ class Seeder:
         self, request: Request, digest: Digest, fd: int, size: int, done: Callable[[], None]
     ) -> Response:
         self._under_way += 1
+        layout = Layout(size)
         host = request.peer.rpartition(":")[0]
         self._holdings.serves(digest, host, 1)
 
@@ -118,16 +120,19 @@ class Seeder:
         async def parts(start: int, stop: int) -> AsyncIterator[FileSpan]:
             yield FileSpan(fd, start, stop - start)
             self._statistics.sent_peers += stop - start
+            self._holdings.sent(digest, layout.covering(start, stop))
 
         async def paced(start: int, stop: int) -> AsyncIterator[FileSpan]:
             assert self._limit is not None
             host = request.peer.rpartition(":")[0]
+            chunks = layout.covering(start, stop)
             while start < stop:
                 size = min(self._limit.step, stop - start)
                 await self._limit.take(host, size)
                 yield FileSpan(fd, start, size)
                 self._statistics.sent_peers += size
                 start += size
+            self._holdings.sent(digest, chunks)
 
         give = parts if self._limit is None else paced
         return ranged_response(request, size, (), give, close=close, content_type="application/octet-stream")

@@ -28,7 +28,7 @@ WAIT = 1.0
 """Seconds without an invitation after which one goes out in any case: those served may be stuck."""
 
 ALONE = 5.0
-"""Seconds after which a chunk of the origin's that one subscriber heard of is told to others: it may lie.
+"""Seconds after which a chunk of the origin's that one subscriber got is told to others: it may lie.
 
 Only where nobody else is known to hold the chunk, and where nobody can be told of anything newer: on slow
 links five seconds are a few chunks, and sent twice before others are sent once they cost the swarm its pace.
@@ -36,6 +36,12 @@ links five seconds are a few chunks, and sent twice before others are sent once 
 
 AFTER = 1.0
 """The same when the stream is over: then nothing newer comes, and what is left goes out first in any case."""
+
+IDLE = 0.5
+"""Seconds without anybody to serve after which what was not sent yet is told to others all the same."""
+
+LONGEST = 30.0
+"""Seconds after which it is in any case."""
 
 SLICE = 4
 """Most chunks that one subscriber alone hears of with one invitation: a backlog is shared among them."""
@@ -49,6 +55,8 @@ class Offer:
 
     def __init__(self, rng: Rng) -> None:
         self.spread = 0
+        self._busy = float("-inf")
+        """When somebody was being served last."""
         self._seeding = False
         self._ended = False
         """Seeding has ended just now."""
@@ -60,8 +68,9 @@ class Offer:
         self._last = float("-inf")
         self._first = 0
         """Chunks that somebody was told of."""
-        self._alone: deque[tuple[float, int]] = deque()
-        """Those that one heard of while seeding, and when."""
+        self._alone: dict[int, tuple[float, float]] = {}
+        """Those that one heard of while seeding: since when others wait, in this order; when it was told."""
+        self._sent = 0
         self._hidden = 0
 
     def __len__(self) -> int:
@@ -91,8 +100,18 @@ class Offer:
     def left(self, subscriber: object) -> None:
         """A subscriber is gone: what it alone was told goes to the next one."""
         lost = self._told.pop(subscriber, 0) & self._hidden
+        for index in iter_bits(lost):
+            self._alone.pop(index, None)
         self._first &= ~lost
         self._hidden &= ~lost
+
+    def sent(self, chunks: range, now: float) -> None:
+        """Somebody was sent these chunks: who heard of them has them now, or asks no more."""
+        self._sent |= ((1 << len(chunks)) - 1) << chunks.start
+        for index in chunks:
+            if index in self._alone:
+                _, since = self._alone.pop(index)
+                self._alone[index] = now, since
 
     def told(self, subscriber: object) -> int:
         """Give the chunks that a subscriber has heard of."""
@@ -114,6 +133,8 @@ class Offer:
     def invite(self, have: int, served: int, now: float) -> object | None:
         """Give the subscriber that is to be told now, None for nobody; ``served`` others are being served."""
         self._settle(have)
+        if served:
+            self._busy = now
         if now < self._next(served):
             return None
         name = self._first_in_turn(have, now)
@@ -129,16 +150,23 @@ class Offer:
 
     def _unveil(self, now: float) -> bool:
         """Have all hear of what one alone heard of long ago and nobody else holds."""
-        stale = 0
-        while self._alone and self._alone[0][0] + self._patience <= now:
-            stale |= self._alone.popleft()[1]
         # What has spread is left to those who have it, and looked at again: they may go. When the stream is
         # over nobody tells us any more.
         spread = self.spread if self.seeding else 0
-        if stale & spread:
-            self._alone.append((now, stale & spread))
-        self._hidden &= ~stale | spread
-        return bool(stale & ~spread)
+        # What was not sent yet is waited for while we are busy: told to all, it would be asked of us by all,
+        # and go out many times before others go out once.
+        busy, unveiled = now < self._busy + IDLE, 0
+        for index, (waiting, since) in tuple(self._alone.items()):
+            if waiting + self._patience > now:
+                break
+            del self._alone[index]
+            unsent = not self._sent >> index & 1
+            if spread >> index & 1 or (unsent and busy and now < since + LONGEST):
+                self._alone[index] = now, since
+            else:
+                unveiled |= 1 << index
+        self._hidden &= ~unveiled
+        return bool(unveiled)
 
     def _first_in_turn(self, have: int, now: float) -> object | None:
         """Give the first in turn for whom there is news, and count it as told."""
@@ -156,8 +184,8 @@ class Offer:
                 if fresh and len(told) > 1:
                     for index in islice(iter_bits(fresh), SLICE):
                         alone |= 1 << index
+                        self._alone[index] = now, now
                     self._hidden |= alone
-                    self._alone.append((now, alone))
                     news &= ~fresh | alone
                 told[name] |= news
                 self._first |= news
@@ -173,7 +201,8 @@ class Offer:
             return self._next(served)
         if not self._alone or not self._told:
             return None
-        return max(self._alone[0][0] + self._patience, self._next(served))
+        waiting, _ = next(iter(self._alone.values()))
+        return max(waiting + self._patience, self._next(served))
 
     @property
     def _patience(self) -> float:

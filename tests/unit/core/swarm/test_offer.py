@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.swarm.offer import AFTER, ALONE, BUSY, PACE, SLICE, WAIT, Offer
+from p2p.core.swarm.offer import AFTER, ALONE, BUSY, LONGEST, PACE, SLICE, WAIT, Offer
 
 
 def offer(*names: str, have: int = 0) -> Offer:
@@ -146,6 +147,42 @@ def test_what_the_stream_left_untold_goes_out_once_before_anything_goes_twice() 
     while one.invite(have, 0, now) is not None or now < 2 * AFTER + 2 * PACE:
         now += PACE
     assert one.settled(have)
+
+
+@pytest.mark.parametrize("seeding", [True, False])
+def test_what_was_not_sent_yet_is_told_to_nobody_else_while_others_are_served(seeding: bool) -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    assert [one.invite((1 << index + 1) - 1, 0, index * PACE) for index in range(2)].count(None) == 0
+    one.sent(range(1), 0.5)
+    one.seeding = seeding
+    now = 0.0
+    while now < 2 * ALONE:
+        now += WAIT
+        one.invite(0b11, BUSY, now)
+    assert [sum(one.told(name) >> index & 1 for name in "abcd") for index in range(2)] == [4, 1]
+    while now < LONGEST + 2 * ALONE:
+        now += WAIT
+        one.invite(0b11, BUSY, now)
+    assert one.settled(0b11), "whoever heard of it lies, or is stuck"
+
+
+def test_what_was_not_sent_is_told_to_others_where_there_is_nothing_else_to_do() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    one.invite(1, 1, 0.0)
+    assert one.invite(1, 0, ALONE - PACE) is None
+    assert one.invite(1, 0, ALONE) is not None
+
+
+def test_who_was_sent_a_chunk_late_has_it_alone_for_as_long() -> None:
+    one = offer(*"abcd")
+    one.seeding = True
+    one.invite(1, 0, 0.0)
+    one.sent(range(1), ALONE / 2)
+    assert one.invite(1, 0, ALONE) is None
+    assert one.next_at(1, 0) == 1.5 * ALONE
+    assert one.invite(1, 0, 1.5 * ALONE) is not None
 
 
 def test_chunks_that_are_gone_were_never_told() -> None:
