@@ -14,6 +14,7 @@ from p2p.core.wire.common import Holding
 from p2p.core.wire.peer import Streams
 from p2p.errors import OriginError, PeerError, RemoraError, StoreError, VerificationError
 from p2p.transfer.intake import origin_failed, stream_origin
+from p2p.transfer.peek import Peeks
 from p2p.transfer.taking import answer
 from p2p.transfer.tally import Tally
 
@@ -46,6 +47,7 @@ class Runner:
         self.ended = trio.Event()
         self.gone = trio.Event()
         self.tally = Tally()
+        self.peeks = Peeks(self, parts)
         self._parts = parts
         self._inbox: deque[ev.Event] = deque()
         self._busy = False

@@ -90,6 +90,7 @@ class SwarmStream:
         runner.seek(self._reader, start, stop)
         position = start
         withheld = max(0, stop - 1) // layout.chunk
+        peeked = b""
         while position < stop:
             if runner.error is not None:
                 raise runner.error
@@ -103,9 +104,18 @@ class SwarmStream:
                 and (end != withheld or runner.proven or first_hand(runner, stop))
             ):
                 end += 1
+            if end == index and position == start:
+                peeked = await runner.peeks.read(start, min(stop, layout.offset(withheld)))
+                if peeked:
+                    yield peeked
+                    position += len(peeked)
+                    runner.moved(self._reader, position)
+                    continue
             if end == index:
                 await runner.changed()
                 continue
+            if end > withheld and peeked and os.pread(self._fd, len(peeked), start) != peeked:
+                raise VerificationError(str(self.digest), "the origin gave other bytes for a part of it")
             upto = min(layout.offset(end), stop)
             self._given.append(_Given(index, end, self._checked))
             yield FileSpan(self._fd, position, upto - position)
