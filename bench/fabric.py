@@ -42,7 +42,11 @@ CROWD = Scenario("fabric", 16)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run. ``bound`` and ``makespan`` in seconds; ``origin`` and ``uplink`` in copies of the blob."""
+    """One run. ``bound`` and ``makespan`` in seconds; ``origin`` and ``uplink`` in copies of the blob.
+
+    ``uplink`` is all that went over it, headers and control messages too, but for the body that the origin
+    gave to a node behind it: it has to stand in some zone here, and is in none for the nodes.
+    """
 
     scenario: str
     nodes: int
@@ -152,6 +156,8 @@ class Stage:
             if said[1:] == [str(size), "200"]:
                 times.append(float(said[0]))
         used = sum(node.cpu_seconds() for node in self.nodes) - cpu
+        traffic, far = self.origin.traffic(), {host.address for host in self.fabric.far}
+        between = self.fabric.crossed() - crossed - traffic.egress(self.blob.digest, far)
         return Outcome(
             scenario=scenario,
             nodes=len(self.nodes),
@@ -159,8 +165,8 @@ class Stage:
             predicted=predicted,
             makespan=max(times, default=math.inf),
             median=sorted(times)[len(times) // 2] if times else math.inf,
-            origin=self.origin.traffic().egress(self.blob.digest) / size,
-            uplink=(self.fabric.crossed() - crossed) / size,
+            origin=traffic.egress(self.blob.digest) / size,
+            uplink=between / size,
             complete=len(times),
             cpu=used / (len(times) * size / 1e9) if times else math.inf,
         )

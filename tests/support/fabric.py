@@ -112,6 +112,11 @@ class Fabric:
             run(_tbf(host.device, mbit))  # what it receives
             run(host.inside(_tbf("eth0", mbit)))  # what it sends
 
+    @property
+    def far(self) -> list[Host]:
+        """Hosts behind an uplink, seen from the first zone."""
+        return [host for host in self.hosts if host.zone != self.zones[0]]
+
     def crossed(self) -> int:
         """Bytes that went over all uplinks so far, both ways."""
         return sum(

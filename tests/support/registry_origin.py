@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -38,6 +38,8 @@ class Request:
     status: int
     written: int
     user_agent: str
+    client: str
+    """Address without the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,11 @@ class Traffic:
         """Count HEADs."""
         return sum(1 for r in self._of(digest_or_tag) if r.method == "HEAD")
 
-    def egress(self, digest: str = "") -> int:
-        """Body bytes sent, of one digest or of all blobs and manifests."""
-        chosen = self._of(digest) if digest else self.content
+    def egress(self, digest: str = "", clients: Container[str] | None = None) -> int:
+        """Body bytes sent, of one digest or of all blobs and manifests, to these addresses or to all."""
+        chosen = self._of(digest) if digest else list(self.content)
+        if clients is not None:
+            chosen = [r for r in chosen if r.client in clients]
         # A HEAD's bytes are written by the registry and dropped by Go's server.
         return sum(r.written for r in chosen if r.method == "GET" and r.status in {200, 206})
 
@@ -235,4 +239,5 @@ def _request(entry: dict[str, Any]) -> Request:
         status=int(entry.get("http.response.status", 0)),
         written=int(entry.get("http.response.written", 0)),
         user_agent=entry.get("http.request.useragent", ""),
+        client=entry.get("http.request.remoteaddr", "").rpartition(":")[0],
     )
