@@ -26,6 +26,9 @@ PREFIX = "static:"
 CAPACITY = 1024
 PLAN_SIZE = 30
 
+COMMON = 4
+"""Met peers that all nodes rank first for a digest."""
+
 
 def parse_address(text: str) -> tuple[str, int]:
     """Read ``host:port`` (IPv6 in brackets); ConfigError where it is anything else."""
@@ -101,9 +104,14 @@ class StaticPeers:
         return tuple(dict.fromkeys([*(one.node for one in self._configured.values()), *self._met]))
 
     def providers(self, digest: str, unreachable: frozenset[str] = frozenset()) -> tuple[Provider, ...]:
-        """Rank candidates for a digest: configured peers, then met ones spread by a hash; at most 30."""
-        met = sorted(self._met.values(), key=lambda one: weight(one.node, digest))
-        ranked = {one.node: one for one in (*self._configured.values(), *met)}
+        """Rank candidates for a digest: configured peers, then met ones spread by a hash; at most 30.
+
+        ``COMMON`` of these come first for all nodes that know them, so that the few who want the same blob
+        find each other. The others are each node's own: else a crowd would be served by the same few.
+        """
+        common = sorted(self._met.values(), key=lambda one: weight(one.node, digest))
+        own = sorted(common[COMMON:], key=lambda one: weight(f"{self._own} {one.node}", digest))
+        ranked = {one.node: one for one in (*self._configured.values(), *common[:COMMON], *own)}
         return tuple(one for one in ranked.values() if one.node not in unreachable)[:PLAN_SIZE]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

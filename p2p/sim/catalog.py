@@ -12,6 +12,7 @@ LIARS_SIZE = 256 * MIB
 
 CROWD = Scenario("flash crowd", 100)
 ALONE = CROWD.but(name="without tracker", tracker=False, known=30)
+DHT = CROWD.but(name="without tracker, DHT", tracker=False, dht=True)
 PLAIN = CROWD.but(
     name="plain, 30 neighbours",
     tracker=False,
@@ -33,7 +34,7 @@ def groups(most: int, hostile_seeds: int) -> dict[str, list[Scenario]]:
     return {
         "crowd": _sized(CROWD, most),
         "streaming": _sized(CROWD.but(name="streaming clients", streaming=True), min(most, 1000)),
-        "alone": _sized(ALONE, min(most, 1000)),
+        "alone": [*_sized(ALONE, min(most, 1000)), *_sized(DHT, min(most, 1000))],
         "baselines": [
             one
             for base in (
@@ -51,6 +52,7 @@ def groups(most: int, hostile_seeds: int) -> dict[str, list[Scenario]]:
         ],
         "faults": [
             CROWD.but(name="tracker dies", known=30, tracker_down=((3.0, 1e9),)),
+            CROWD.but(name="tracker dies, DHT", dht=True, tracker_down=((3.0, 1e9),)),
             CROWD.but(name="a fifth of the nodes dies", churn=0.2, churn_span=8.0),
             CROWD.but(name="loss of 1 %", loss=0.01, latency=0.005),
             CROWD.but(name="two zones, thin uplink", zones=2, zone_rate=12.5e6, far=0.01),

@@ -13,9 +13,11 @@ from p2p.core.swarm import events as ev
 from p2p.core.wire import tracker as wire
 from p2p.core.wire.common import PROTOCOL_VERSION, Holding
 from p2p.discovery import claims
+from p2p.discovery.composite import DHT_FIRST, DHT_LAST
 from p2p.discovery.fallback import Answer, Fallback
 from p2p.discovery.ledger import Ledger
-from p2p.discovery.static import StaticPeers
+from p2p.discovery.static import PLAN_SIZE, StaticPeers
+from p2p.sim.dht import Member
 from tracker import events as tr
 from tracker.core import Tracker
 
@@ -113,8 +115,11 @@ class Control:
         self._static = StaticPeers(own=node.name)
         for provider in known:
             self._static.add_known(provider)
+        self.dht = Member(world, node, self._static.add_hint) if world.scenario.dht else None
+        self._found: tuple[Provider, ...] = ()
         self._fallback = Fallback(
-            lambda digest: claims.delay(node.name, digest, self._static.nodes(), self._rng)
+            lambda digest: claims.delay(node.name, digest, self._static.nodes(), self._rng),
+            self._dht_delay if world.scenario.dht else None,
         )
         self._unreachable: frozenset[str] = frozenset()
         self._conn = 0
@@ -168,6 +173,8 @@ class Control:
 
     def announce(self, holding: Holding) -> None:
         """Tell what is held."""
+        if self.dht is not None and holding.complete:
+            self.dht.provide(self._digest)
         self._ledger.announce(holding, self._world.heap.now)
         self.changed()
 
@@ -241,10 +248,27 @@ class Control:
             return
         for answer in self._fallback.take(self._world.heap.now):
             if not isinstance(answer, Answer):
-                continue  # there is no DHT here yet
+                assert self.dht is not None
+                self.dht.seek(self._digest, self._dht_ended)
+                continue
             held = self._ledger.held(self._digest)
             lease = ev.LeaseState.GRANTED if held else answer.lease
-            providers = self._static.providers(self._digest, self._unreachable)
+            own = self._static.providers(self._digest, self._unreachable)
+            found = (one for one in self._found if one.node not in self._unreachable)
+            providers = tuple({one.node: one for one in (*found, *own)}.values())[:PLAN_SIZE]
             size = self._world.content.size
             self._node.post(ev.Planned(providers, lease, held, exclusive=False, size=size, route="static"))
+        self._answer_soon()
+
+    def _dht_delay(self) -> float:
+        known = self._static.available or self._world.scenario.tracker
+        return DHT_FIRST + (DHT_LAST - DHT_FIRST) * self._rng.random() if known else 0.0
+
+    def _dht_ended(self, found: tuple[Provider, ...]) -> None:
+        if not self._node.alive or self._node.swarm.over:
+            return
+        self._found = found
+        self._fallback.dht_answered(self._digest, self._world.heap.now, found=bool(found))
+        if found:
+            self._node.post(ev.Planned(found, exclusive=False, size=self._world.content.size, route="dht"))
         self._answer_soon()

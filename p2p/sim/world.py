@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from p2p.core.wire.common import Provider
+from p2p.discovery.dht.addresses import to_endpoint
 from p2p.sim.baselines import RULES
 from p2p.sim.content import Content
 from p2p.sim.control import Control, TrackerServer
+from p2p.sim.dht import AHEAD
 from p2p.sim.heap import Heap
 from p2p.sim.hostile import LIARS, Liar
 from p2p.sim.invariants import Invariants
@@ -22,6 +24,8 @@ from p2p.sim.node import Node
 from p2p.sim.origin import Origin
 
 if TYPE_CHECKING:
+    from p2p.core.dht import events as dht
+    from p2p.core.dht.contact import Endpoint
     from p2p.core.swarm import actions as act
     from p2p.core.swarm.midstates import Midstates
     from p2p.core.swarm.settings import SwarmSettings
@@ -90,6 +94,8 @@ class World:
         self._controls: dict[str, Control] = {}
         self._lists: dict[bytes, bytes] = {}
         self._dead: set[str] = set()
+        self._places: dict[Endpoint, Node] = {}
+        self._datagrams = self.random(1 << 44)
         self._open = 0
         self._coming = 0
 
@@ -111,6 +117,24 @@ class World:
         """Give the seconds until a link is up."""
         peer = self.peers.get(name)
         return DIAL_TRIPS * self.network.latency(node.host, peer.host) if peer is not None else 0.0
+
+    def provider_at(self, endpoint: Endpoint) -> Provider | None:
+        """Give who listens at an address."""
+        node = self._places.get(endpoint)
+        return node.provider if node is not None else None
+
+    def datagram(self, sender: Node, endpoint: Endpoint, event: dht.Received) -> None:
+        """Send a datagram, which may be lost."""
+        node = self._places.get(endpoint)
+        if node is None or self._datagrams.random() < self.scenario.loss:
+            return
+        delay = self.scenario.far if self.scenario.far and node.host.zone != sender.host.zone else 0.0
+        self.heap.at(self.heap.now + (delay or self.scenario.latency), self._deliver, node, event)
+
+    def _deliver(self, node: Node, event: dht.Received) -> None:
+        member = self._controls[node.name].dht
+        if member is not None and node.name not in self._dead:
+            member.receive(event)
 
     def tune(self, node: Node) -> None:
         """Put a baseline's rules in place of ours."""
@@ -196,7 +220,11 @@ class World:
     def begin(self) -> None:
         """Build everything, and enter what is to happen."""
         scenario, heap = self.scenario, self.heap
+        if scenario.dht:
+            heap.now = -AHEAD
         self._build()
+        if scenario.dht:
+            self._join()
         for start, stop in scenario.origin_down:
             heap.at(start, self._origin, True)
             heap.at(stop, self._origin, False)
@@ -223,6 +251,16 @@ class World:
         for node in self.nodes:
             if node.alive and node.swarm.members.lets_in:
                 self._dies(node)
+
+    def _join(self) -> None:
+        """Have every node join the DHT by one that is there already."""
+        self._places = {to_endpoint(node.provider.host, node.provider.port): node for node in self.nodes}
+        places, rng, now = list(self._places), self.random(1 << 45), self.heap.now
+        for number, node in enumerate(self.nodes[1:], 1):
+            member = self._controls[node.name].dht
+            assert member is not None
+            when = now + AHEAD / 4 * number / len(self.nodes)
+            self.heap.at(when, member.meet, places[rng.randrange(number)])
 
     def _over(self) -> bool:
         return not self._open and not self._coming

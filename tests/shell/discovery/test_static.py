@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from p2p.core.swarm.events import LeaseState, Planned
 from p2p.core.wire.common import Holding, Provider
-from p2p.discovery.static import PREFIX, StaticPeers, parse_address
+from p2p.discovery.static import COMMON, PLAN_SIZE, PREFIX, StaticPeers, parse_address
 from p2p.errors import ConfigError
 
 
@@ -79,3 +81,18 @@ async def test_a_want_is_answered_from_the_run(nursery, news, digest):
     static.announce(Holding(str(digest), 1, 1, True))
     static.unwant(digest)
     nursery.cancel_scope.cancel()
+
+
+def test_all_meet_at_a_few_and_a_crowd_spreads_over_the_others() -> None:
+    """Where all went to the same thirty of a hundred, these served the crowd alone."""
+    ranked: list[tuple[str, ...]] = []
+    for number in range(20):
+        static = StaticPeers(own=f"own-{number}")
+        for other in range(100):
+            static.add_known(Provider(f"n{other}", f"n{other}", f"10.0.0.{other}", 5001))
+        ranked.append(tuple(one.node for one in static.providers("d")))
+    assert len({one[:COMMON] for one in ranked}) == 1
+    assert all(len(one) == len(set(one)) == PLAN_SIZE for one in ranked)
+    often = Counter(node for one in ranked for node in one[COMMON:])
+    assert len(often) > 90
+    assert max(often.values()) < len(ranked) * 3 / 4
