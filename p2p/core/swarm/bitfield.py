@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator
 class Bitfield:
     """Which of ``count`` chunks are there. On the wire: little-endian bytes, chunk 0 the lowest bit.
 
-    ``bits``: the same as an integer, chunk 0 the lowest; for others to read.
+    ``bits``: the same as an integer, chunk 0 the lowest; ``size``: how many. For others to read.
     """
 
-    __slots__ = ("_size", "bits", "count")
+    __slots__ = ("bits", "count", "size")
 
     def __init__(self, count: int, chunks: Iterable[int] = ()) -> None:
         self.count = count
         self.bits = 0
-        self._size = 0
+        self.size = 0
         for index in chunks:
             self.add(index)
 
@@ -32,7 +32,7 @@ class Bitfield:
             raise ValueError(f"bits beyond chunk {count - 1}")
         field = cls(count)
         field.bits = bits
-        field._size = bits.bit_count()
+        field.size = bits.bit_count()
         return field
 
     @classmethod
@@ -49,7 +49,7 @@ class Bitfield:
     @property
     def complete(self) -> bool:
         """Whether all chunks are there."""
-        return self._size == self.count
+        return self.size == self.count
 
     def add(self, index: int) -> bool:
         """Add a chunk; False where it was there. IndexError outside ``[0, count)``."""
@@ -59,7 +59,7 @@ class Bitfield:
         if self.bits & bit:
             return False
         self.bits |= bit
-        self._size += 1
+        self.size += 1
         return True
 
     def join(self, bits: int) -> None:
@@ -68,7 +68,7 @@ class Bitfield:
         if bits < 0 or bits >> self.count:
             raise ValueError(f"bits beyond chunk {self.count - 1}")
         self.bits = bits
-        self._size = bits.bit_count()
+        self.size = bits.bit_count()
 
     def prefix(self, start: int = 0) -> int:
         """First chunk from ``start`` on that is missing (``count`` where none is)."""
@@ -83,7 +83,7 @@ class Bitfield:
         return index >= 0 and bool(self.bits >> index & 1)
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def __iter__(self) -> Iterator[int]:
         return iter_bits(self.bits)
@@ -94,7 +94,7 @@ class Bitfield:
     __hash__ = None  # type: ignore[assignment]  # mutable: unhashable on purpose
 
     def __repr__(self) -> str:
-        return f"<Bitfield {self._size}/{self.count}>"
+        return f"<Bitfield {self.size}/{self.count}>"
 
 
 def iter_bits(bits: int) -> Iterator[int]:

@@ -98,7 +98,8 @@ class Streams:
 
     def tell(self, now: float) -> list[Herald]:
         """Give what subscribers are to be told now."""
-        if now < self._told_at + PACE:
+        nothing = not (self.own or self._first or self._told or self._over)
+        if nothing or now < self._told_at + PACE:
             return []
         over, self._over = [Herald(node, 0.0, over=True) for node in self._over], {}
         first, said = self._leader(now)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from p2p.core.swarm.bitfield import iter_bits
-
 if TYPE_CHECKING:
     from p2p.core.swarm.rng import Rng
 
@@ -95,12 +93,9 @@ def pick(wanted: int, urgent: int, rarity: Rarity, rng: Rng) -> int:
     if first:
         return (first & -first).bit_length() - 1
     rare = rarity.rarest(wanted)
-    nth = rng.randrange(rare.bit_count())
-    for index in iter_bits(rare):
-        if nth == 0:
-            return index
-        nth -= 1
-    raise AssertionError("the rarest of nothing")
+    for _ in range(rng.randrange(rare.bit_count())):
+        rare &= rare - 1
+    return (rare & -rare).bit_length() - 1
 
 
 def run_from(index: int, allowed: int, most: int) -> int:

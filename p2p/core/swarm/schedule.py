@@ -51,6 +51,9 @@ class Schedule:
         self._rng = rng
         self._all = True
         self._news: dict[str, None] = {}
+        self._product = -1.0
+        self._chunks = 1
+        """Chunks that may be under way, for bandwidth × delay ``_product``."""
 
     def changed(self) -> None:
         """Anything may be asked of anybody."""
@@ -65,18 +68,20 @@ class Schedule:
         swarm = self._swarm
         assert swarm.layout is not None
         assert swarm.have is not None
-        if swarm.members.busy and swarm.members.free(now):
+        members, requests = swarm.members, swarm.requests
+        if members.busy and members.free(now):
             self._all = True
-        if now >= swarm.requests.first_late(endgame=self._endgame()):
+        if now >= requests.first_late(endgame=swarm.have.count - swarm.have.size <= ENDGAME):
             self._hedge(now)
         if not self._all and not self._news:
             return
         room = self._room()
         if room > 0:
-            wanted = swarm.link_bits & ~(swarm.have.bits | swarm.requests.bits)
+            wanted = swarm.link_bits & ~(swarm.have.bits | requests.bits)
             peers = swarm.peers
             if wanted and self._all:
-                self._fill(wanted, room, peers, now)
+                if wanted & members.rarity.available:  # after most answers nobody has more
+                    self._fill(wanted, room, peers, now)
             elif wanted and self._news:
                 named = [(name, peers[name]) for name in self._news if name in peers]
                 # Most news are of what is here or on its way.
@@ -88,14 +93,16 @@ class Schedule:
 
     def next_late(self) -> float | None:
         """When the next request counts as late, or the next busy peer may be asked again."""
-        at = self._swarm.requests.first_late(endgame=self._endgame())
-        if busy := self._swarm.members.busy:
+        swarm = self._swarm
+        have = swarm.have
+        at = swarm.requests.first_late(endgame=have is not None and have.count - have.size <= ENDGAME)
+        if busy := swarm.members.busy:
             at = min(at, *busy.values())
         return None if at == inf else at
 
     def _endgame(self) -> bool:
         have = self._swarm.have
-        return have is not None and have.count - len(have) <= ENDGAME
+        return have is not None and have.count - have.size <= ENDGAME
 
     def _fill(self, wanted: int, room: int, peers: dict[str, Peer], now: float) -> None:
         swarm = self._swarm
@@ -179,8 +186,12 @@ class Schedule:
         assert swarm.layout is not None
         if len(swarm.peers) <= FEW:
             return 1 << 30
+        # Asked several times for each chunk; between two answers it stays as it is.
         product = swarm.flow.rate * 2 * swarm.requests.swiftest
-        return max(DEPTH * WORK, int(product)) // swarm.layout.chunk or 1
+        if product != self._product:
+            self._product = product
+            self._chunks = max(DEPTH * WORK, int(product)) // swarm.layout.chunk or 1
+        return self._chunks
 
     def _room(self) -> int:
         """How many more chunks may be under way; under a list that is not anchored by a growing window."""

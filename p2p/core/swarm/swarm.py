@@ -68,6 +68,7 @@ class Swarm:
         self.flow = Flow()
         self.patience = Patience()
         self._schedule = Schedule(self, rng)
+        self._stuck: float | None = None  # what ``_stuck_at`` gave at the end of the last event
 
     # ── the three verbs ────────────────────────────────────────────────────────────────────────────
 
@@ -78,6 +79,7 @@ class Swarm:
         if self.layout is not None:
             self.out.append(act.Prepare(self.layout.size))
         self._seek(now)
+        self._stuck = self._stuck_at()
         return self._drain()
 
     def handle(self, event: ev.Event, now: float) -> list[act.Action]:
@@ -96,7 +98,7 @@ class Swarm:
         due = self.readers.ends(self.settings.grace)
         if self.dispute.relinking:
             return due
-        for at in self._schedule.next_late(), self.turn.deadline, self.dispute.deadline, self._stuck_at():
+        for at in self._schedule.next_late(), self.turn.deadline, self.dispute.deadline, self._stuck:
             if at is not None and (due is None or at < due):
                 due = at
         return due
@@ -328,7 +330,7 @@ class Swarm:
     # ── after every event ──────────────────────────────────────────────────────────────────────────
 
     def _settle(self, now: float) -> None:
-        if self._close_if_whole():
+        if self.have is not None and self.have.complete and self._close_if_whole():
             return
         if self.readers.expired(self.settings.grace, now):
             self._end(act.Dissolve())
@@ -338,12 +340,14 @@ class Swarm:
         if self.have is not None:
             self._schedule.ask(now)
         self.turn.take(self, now)
-        self._seek_if_stuck(now)
+        if (at := self._stuck_at()) is not None and now >= at:
+            self._seek_or_claim(now)
+            at = self._stuck_at()
+        self._stuck = at
 
     def _close_if_whole(self) -> bool:
-        if self.closed or self.have is None or self.layout is None or not self.have.complete:
-            return False
-        if self.settings.links and not self.lists.adopted.full(self.layout.count):
+        links = self.settings.links
+        if self.closed or self.layout is None or (links and not self.lists.adopted.full(self.layout.count)):
             return False
         self.closed = self.over = True
         self.members.cancel_all()
@@ -363,10 +367,7 @@ class Swarm:
             return None
         return self.patience.due(alone=not self.peers and not self.turn.held_elsewhere)
 
-    def _seek_if_stuck(self, now: float) -> None:
-        at = self._stuck_at()
-        if at is None or now < at:
-            return
+    def _seek_or_claim(self, now: float) -> None:
         if not self.patience.over(now):
             if self.patience.stalled(now):
                 self.dispute.stuck(now)
