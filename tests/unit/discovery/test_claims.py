@@ -34,3 +34,10 @@ def test_the_order_differs_by_digest_and_has_an_end():
 def test_duplicates_do_not_count_twice():
     once = delay("a", "d", ("b", "c"), random.Random(1))
     assert delay("a", "d", ("b", "c", "b", "c"), random.Random(1)) == once
+
+
+def test_who_ranks_alike_does_not_go_at_once():
+    """Nodes that know only some of each other may each think to be the first."""
+    delays = [delay("a", "d", ["b"], random.Random(seed)) for seed in range(100)]
+    assert len(set(delays)) == 100
+    assert JITTER / 2 < max(delays) - min(delays) <= JITTER
