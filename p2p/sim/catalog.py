@@ -13,6 +13,7 @@ LIARS_SIZE = 256 * MIB
 CROWD = Scenario("flash crowd", 100)
 ALONE = CROWD.but(name="without tracker", tracker=False, known=30)
 DHT = CROWD.but(name="without tracker, DHT", tracker=False, dht=True)
+SEEDER = CROWD.but(name="one seeder", seeders=1, origin_down=((0.0, 1e9),))
 PLAIN = CROWD.but(
     name="plain, 30 neighbours",
     tracker=False,
@@ -35,6 +36,12 @@ def groups(most: int, hostile_seeds: int) -> dict[str, list[Scenario]]:
         "crowd": _sized(CROWD, most),
         "streaming": _sized(CROWD.but(name="streaming clients", streaming=True), min(most, 1000)),
         "alone": [*_sized(ALONE, min(most, 1000)), *_sized(DHT, min(most, 1000))],
+        "seeder": [
+            SEEDER.but(name=f"one seeder, {chunks} chunks", nodes=size, size=chunks * 4 * MIB)
+            for chunks in (64, 256)
+            for size in (20, 100)
+            if size <= most
+        ],
         "baselines": [
             one
             for base in (
