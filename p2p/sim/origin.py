@@ -30,7 +30,7 @@ class Origin:
     def stream(self, node: Node, first: int, epoch: int, token: object) -> None:
         """Send the blob in order, from chunk ``first``."""
         self.streams += 1
-        self._next(node, first, epoch, token)
+        self._next(node, first, epoch, token, 0.0)
 
     def range(self, node: Node, action: act.Request) -> None:
         """Send some chunks."""
@@ -42,7 +42,7 @@ class Origin:
         ready = self._line.passes(size, heap.now + self.latency) + self.latency
         heap.at(node.host.down.passes(size, ready), node.range_came, action, heap.now)
 
-    def _next(self, node: Node, index: int, epoch: int, token: object) -> None:
+    def _next(self, node: Node, index: int, epoch: int, token: object, before: float) -> None:
         if not node.streams(token):
             return
         heap, content = self._world.heap, self._world.content
@@ -52,8 +52,9 @@ class Origin:
         size = content.layout.length(index)
         sent = self._line.passes(size, heap.now)
         arrived = node.host.down.passes(size, sent + self.latency)
-        verified = arrived + size / self._world.scenario.verify_rate
+        # In order: a short last chunk does not overtake the one before it.
+        verified = max(before, arrived) + size / self._world.scenario.verify_rate
         heap.at(verified, node.appended, index, token, epoch)
         if index + 1 < content.count:
             # The next chunk is on its way while this one is hashed, and no faster than the receiver takes it.
-            heap.at(max(sent, arrived - self.latency), self._next, node, index + 1, epoch, token)
+            heap.at(max(sent, arrived - self.latency), self._next, node, index + 1, epoch, token, verified)

@@ -33,6 +33,12 @@ def test_a_crowd_takes_as_many_rounds_on_slow_links_as_on_fast_ones(rate: float)
     assert result.ratio <= 1.12
 
 
+def test_a_short_last_chunk_comes_last() -> None:
+    result = run(Scenario("short", 4, size=SMALL + 5000, up=12.5e6, down=12.5e6, origin_rate=12.5e6))
+    assert result.completed == 4
+    assert result.makespan <= 1.12 * SMALL / 12.5e6
+
+
 def test_who_has_it_needs_no_origin() -> None:
     result = run(FLASH.but(seeders=1, origin_down=((0.0, 1e9),)))
     assert result.completed == 30
