@@ -31,6 +31,8 @@ class Transfer:
     target: Host
     size: int
     done: Callable[[], None]
+    of: object = None
+    """What it is a part of."""
     cancelled: bool = False
 
 
@@ -68,12 +70,12 @@ class Host:
     turn: int = 0
     """Tells timers that were overtaken from the one that counts."""
 
-    def askers(self) -> int:
-        """How many others wait for answers."""
+    def askers(self, of: object = None) -> int:
+        """How many others wait for answers that are parts ``of`` the same."""
         if not self.waiting and len(self.active) < 2:
-            return len(self.active)
-        found = {id(entry[1].target) for entry in self.active}
-        found.update(id(transfer.target) for transfer in self.waiting if not transfer.cancelled)
+            return sum(one.of is of for _, one in self.active)
+        found = {id(one.target) for _, one in self.active if one.of is of}
+        found.update(id(one.target) for one in self.waiting if one.of is of and not one.cancelled)
         return len(found)
 
 

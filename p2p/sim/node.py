@@ -259,7 +259,7 @@ class Node:
         def done() -> None:
             heap.at(heap.now + size / self.world.scenario.verify_rate, self._received, action, chunks, sent)
 
-        transfer = Transfer(peer.host, self.host, size, done)
+        transfer = Transfer(peer.host, self.host, size, done, self.world)
         self._requests[action.request] = (action, transfer)
         network.send(transfer)
 

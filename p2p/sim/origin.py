@@ -27,6 +27,10 @@ class Origin:
         """Bytes taken, in blobs."""
         return self._line.carried / self._world.content.size
 
+    def shares(self, other: Origin) -> None:
+        """Have the line of another blob's origin in common with it."""
+        self._line = other._line
+
     def stream(self, node: Node, first: int, epoch: int, token: object) -> None:
         """Send the blob in order, from chunk ``first``."""
         self.streams += 1

@@ -73,7 +73,7 @@ class Teller:
         node = self._node
         if not node.alive or not self.watches:
             return
-        heap, busy = node.world.heap, node.host.askers()
+        heap, busy = node.world.heap, node.host.askers(node.world)
         while (name := self.offer.invite(node.bits, busy, heap.now)) is not None:
             self._tell_one(self.watches[cast("str", name)])
         if node.done and not self._settled and self.offer.settled(node.bits):

@@ -212,10 +212,10 @@ class World:
         gc.disable()
         try:
             self.begin()
-            self.heap.run(self.scenario.limit, self._over)
+            self.heap.run(self.scenario.limit, lambda: self.over)
         finally:
             gc.enable()
-        return self._result(time.process_time() - began)
+        return self.result(time.process_time() - began)
 
     def begin(self) -> None:
         """Build everything, and enter what is to happen."""
@@ -262,7 +262,9 @@ class World:
             when = now + AHEAD / 4 * number / len(self.nodes)
             self.heap.at(when, member.meet, places[rng.randrange(number)])
 
-    def _over(self) -> bool:
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to come."""
         return not self._open and not self._coming
 
     def _begin(self, node: Node) -> None:
@@ -301,7 +303,8 @@ class World:
         for control in self._controls.values():
             self.heap.at(self.heap.now + self.tracker.latency, control.lost)
 
-    def _result(self, wall: float) -> Result:
+    def result(self, wall: float = 0.0) -> Result:
+        """Give the figures, ``wall`` seconds of processor time among them."""
         scenario, content = self.scenario, self.content
         lasting = [node for node in self.nodes if node.alive]
         done = [node for node in lasting if node.done]

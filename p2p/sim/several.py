@@ -1,0 +1,60 @@
+"""Several blobs at the same nodes: a world for each blob, on one clock, with one link for each node.
+
+What a node shares between blobs is its link, the origin's line and time. The swarms and offers are of each blob
+alone, as production's are. The tracker's count of children is so too, which production keeps over all blobs.
+"""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+from p2p.sim.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from p2p.sim.network import Host
+    from p2p.sim.scenario import Scenario
+    from p2p.sim.world import Result
+
+
+class Beside(World):
+    """A world whose nodes sit on the hosts of the ``first`` one."""
+
+    def __init__(self, scenario: Scenario, first: World) -> None:
+        super().__init__(scenario)
+        self._first = first
+        self.heap, self.network = first.heap, first.network
+        self.origin.shares(first.origin)
+
+    def _host(self, number: int) -> Host:
+        return self._first.nodes[number].host
+
+
+def run_together(scenarios: Sequence[Scenario]) -> list[Result]:
+    """Simulate scenarios, one for each blob, of as many nodes each; nodes of one number are one host.
+
+    Links, latency, loss and zones are those of the first one, whose ``limit`` ends all. The bytes that its result
+    says were read from the origin are those of all.
+    """
+    first = World(scenarios[0])
+    worlds = [first, *(Beside(one, first) for one in scenarios[1:])]
+    for world in worlds:
+        world.begin()
+    for nodes in zip(*(world.nodes for world in worlds), strict=True):
+        nodes[0].host.freed = _all([node.teller.invite for node in nodes])
+    gc.disable()
+    try:
+        first.heap.run(first.scenario.limit, lambda: all(world.over for world in worlds))
+    finally:
+        gc.enable()
+    return [world.result() for world in worlds]
+
+
+def _all(calls: list[Callable[[], None]]) -> Callable[[], None]:
+    def call() -> None:
+        for one in calls:
+            one()
+
+    return call
