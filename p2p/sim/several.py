@@ -1,7 +1,7 @@
 """Several blobs at the same nodes: a world for each blob, on one clock, with one link for each node.
 
-What a node shares between blobs is its link, the origin's line and time. The swarms and offers are of each blob
-alone, as production's are. The tracker's count of children is so too, which production keeps over all blobs.
+What a node shares between blobs is its link, the origin's line and time. The swarms and offers are of each
+blob alone, as production's are. The tracker's count of children is so too, which production keeps over all.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Beside(World):
 def run_together(scenarios: Sequence[Scenario]) -> list[Result]:
     """Simulate scenarios, one for each blob, of as many nodes each; nodes of one number are one host.
 
-    Links, latency, loss and zones are those of the first one, whose ``limit`` ends all. The bytes that its result
-    says were read from the origin are those of all.
+    Links, latency, loss and zones are those of the first one, whose ``limit`` ends all. The origin's copies in
+    each result are all bytes that were read there, in that blob's size.
     """
     first = World(scenarios[0])
     worlds = [first, *(Beside(one, first) for one in scenarios[1:])]

@@ -24,6 +24,8 @@ def test_the_blobs_of_an_image_together_take_as_long_as_one_of_their_size() -> N
     results = run_together(layers)
     assert [one.completed for one in results] == [16] * 3
     total = sum(one.size for one in layers)
-    assert results[0].copies * layers[0].size == pytest.approx(total), "each byte is read from the origin once"
+    assert results[0].copies * layers[0].size == pytest.approx(total), (
+        "each byte is read from the origin once"
+    )
     bound = (total + math.log2(16) * MIB) / ONE.up
     assert max(one.makespan for one in results) <= 1.25 * bound
