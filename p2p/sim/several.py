@@ -35,8 +35,8 @@ class Beside(World):
 def run_together(scenarios: Sequence[Scenario]) -> list[Result]:
     """Simulate scenarios, one for each blob, of as many nodes each; nodes of one number are one host.
 
-    Links, latency, loss and zones are those of the first one, whose ``limit`` ends all. The origin's copies in
-    each result are all bytes that were read there, in that blob's size.
+    Links, latency, loss and zones are those of the first one, whose ``limit`` ends all. The origin's copies
+    in each result are all bytes that were read there, in that blob's size.
     """
     first = World(scenarios[0])
     worlds = [first, *(Beside(one, first) for one in scenarios[1:])]
