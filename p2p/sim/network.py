@@ -34,6 +34,7 @@ class Transfer:
     of: object = None
     """What it is a part of."""
     cancelled: bool = False
+    since: float = 0.0
 
 
 @dataclass(slots=True)
@@ -58,8 +59,8 @@ class Host:
     up: float
     down: Queue
     zone: int = 0
-    freed: Callable[[], None] | None = None
-    """Called when an answer is through or was dropped."""
+    freed: Callable[[float], None] | None = None
+    """Called with its seconds when an answer is through or was dropped."""
     sent: int = 0
     waiting: deque[Transfer] = field(default_factory=deque)
     active: list[tuple[float, Transfer]] = field(default_factory=list)
@@ -115,6 +116,7 @@ class Network:
 
     def send(self, transfer: Transfer) -> None:
         """Queue an answer at its source."""
+        transfer.since = self._heap.now
         transfer.source.waiting.append(transfer)
         self._admit(transfer.source)
 
@@ -128,8 +130,17 @@ class Network:
                 host.active.remove(entry)
                 self._admit(host)
                 if host.freed is not None:
-                    host.freed()
+                    host.freed(self._heap.now - transfer.since)
                 return
+
+    def received(self, transfer: Transfer) -> int:
+        """Bytes of an answer under way that its source has sent so far."""
+        host = transfer.source
+        for end, one in host.active:
+            if one is transfer:
+                self._settle(host)
+                return max(0, int(transfer.size - (end - host.work)))
+        return 0
 
     def _settle(self, host: Host) -> None:
         now = self._heap.now
@@ -168,7 +179,7 @@ class Network:
         self._heap.at(ready, _arrived, transfer)
         self._admit(host)
         if host.freed is not None:
-            host.freed()
+            host.freed(self._heap.now - transfer.since)
 
 
 def _end(entry: tuple[float, Transfer]) -> float:

@@ -16,6 +16,7 @@ from p2p.core.swarm.swarm import Swarm
 from p2p.core.wire.common import Holding
 from p2p.errors import OriginUnreachableError
 from p2p.sim.content import NOTHING, link
+from p2p.sim.flows import Flows
 from p2p.sim.network import Transfer
 from p2p.sim.telling import Teller
 from p2p.transfer.fetch import STALL_SECONDS
@@ -67,7 +68,7 @@ class Node:
         self.provider = provider
         self.host = host
         self.teller = Teller(self, world.random(number + (1 << 42)))
-        host.freed = self.teller.invite
+        host.freed = self.teller.freed
         self.alive = False
         """From its start to its death."""
         self.done = False
@@ -83,6 +84,7 @@ class Node:
         self.curve: list[float] = []
         self.swarm: Swarm
         self._requests: dict[int, tuple[act.Request, Transfer | None]] = {}
+        self._flows = Flows(self, self._requests)
         self._origin: object = None
         self._armed: float | None = None
         self._spins = 0
@@ -174,8 +176,8 @@ class Node:
                     self._end(FAILED)
 
     def _prepared(self) -> None:
-        have = self.bits.to_bytes((self.world.content.count + 7) // 8, "little")
-        self.post(ev.Prepared(have, self.midstates))
+        have = Bitfield.from_int(self.world.content.count, self.bits)
+        self.post(ev.Prepared(have.to_bytes(), self.midstates))
         self.teller.flush()
 
     def _linked(self, name: str) -> None:
@@ -244,10 +246,7 @@ class Node:
         if action.request not in self._requests:
             return
         heap, network = self.world.heap, self.world.network
-        if not peer.alive:
-            self._fail_later(action, STALL_SECONDS, stalled=True)
-            return
-        chunks = peer.chunks(action.first, action.count)
+        chunks = peer.chunks(action.first, action.count) if peer.alive else None
         if chunks is None:
             self._fail_later(action, STALL_SECONDS, stalled=True)
             return
@@ -262,12 +261,12 @@ class Node:
         transfer = Transfer(peer.host, self.host, size, done, self.world)
         self._requests[action.request] = (action, transfer)
         network.send(transfer)
+        self._flows.began()
 
     def _fail_later(
         self, action: act.Request, wait: float, *, stalled: bool = False, unmet: bool = False
     ) -> None:
-        heap = self.world.heap
-        heap.at(heap.now + wait, self._failed, action.request, stalled, unmet)
+        self.world.heap.at(self.world.heap.now + wait, self._failed, action.request, stalled, unmet)
 
     def _failed(self, request: int, stalled: bool, unmet: bool) -> None:
         if self._requests.pop(request, None) is not None:
@@ -331,8 +330,7 @@ class Node:
                 self.wrong.pop(index, None)
         self.midstates = content.shared(midstates)
         have = Bitfield.from_int(content.count, self.bits).to_bytes()
-        heap = self.world.heap
-        heap.at(heap.now + 0.01, self.post, ev.Relinked(have))
+        self.world.heap.at(self.world.heap.now + 0.01, self.post, ev.Relinked(have))
         self.teller.flush()
 
     def _opened(self, first: int, epoch: int, token: object) -> None:

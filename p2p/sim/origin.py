@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from p2p.sim.world import World
 
 
+PROGRESS = 1.0
+"""Seconds after which a stream's bytes that are no whole chunk yet count, as in ``p2p.transfer.intake``."""
+
+
 class Origin:
     """One upstream registry with a line of ``rate`` bytes a second, ``latency`` seconds away."""
 
@@ -46,6 +50,10 @@ class Origin:
         ready = self._line.passes(size, heap.now + self.latency) + self.latency
         heap.at(node.host.down.passes(size, ready), node.range_came, action, heap.now)
 
+    def _received(self, node: Node, offset: int, epoch: int, token: object) -> None:
+        if node.streams(token):
+            self._world.control(node).progress(epoch, offset)
+
     def _next(self, node: Node, index: int, epoch: int, token: object, before: float) -> None:
         if not node.streams(token):
             return
@@ -59,6 +67,10 @@ class Origin:
         # In order: a short last chunk does not overtake the one before it.
         verified = max(before, arrived) + size / self._world.scenario.verify_rate
         heap.at(verified, node.appended, index, token, epoch)
+        began, took = max(heap.now, arrived - size / min(self._line.rate, node.host.down.rate)), 0.0
+        while (took := took + PROGRESS) < arrived - began:
+            offset = content.layout.offset(index) + int(size * took / (arrived - began))
+            heap.at(began + took, self._received, node, offset, epoch, token)
         if index + 1 < content.count:
             # The next chunk is on its way while this one is hashed, and no faster than the receiver takes it.
             heap.at(max(sent, arrived - self.latency), self._next, node, index + 1, epoch, token, verified)

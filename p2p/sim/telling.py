@@ -68,6 +68,11 @@ class Teller:
         self.offer.seeding = streams or lets_in
         self.invite()
 
+    def freed(self, seconds: float) -> None:
+        """An answer to somebody is through, after ``seconds``."""
+        self.offer.took(seconds)
+        self.invite()
+
     def invite(self) -> None:
         """Tell the next subscriber what is new, while there is time to serve it."""
         node = self._node

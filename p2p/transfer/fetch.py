@@ -12,10 +12,10 @@ import h11
 import trio
 
 from p2p.errors import PeerError
-from p2p.net.receive import fill
+from p2p.net.receive import GLANCE, fill
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from p2p.core.oci.digest import Digest
 
@@ -48,10 +48,16 @@ class StalledError(PeerError):
 
 
 class PeerBody:
-    """The body of one answer: exactly ``length`` bytes, to be read in order."""
+    """The body of one answer: exactly ``length`` bytes, to be read in order.
+
+    ``flowing``, where one is set, is called with the bytes so far every ``GLANCE`` seconds while some come.
+    """
 
     def __init__(self, name: str, sock: trio.socket.SocketType, start: bytes, length: int) -> None:
         self.remaining = length
+        self.flowing: Callable[[int], None] | None = None
+        self._told_at = trio.current_time()
+        self._length = length
         self._name = name
         self._sock = sock
         self._start = memoryview(start)
@@ -71,9 +77,16 @@ class PeerBody:
             self._start = self._start[taken:]
         began = trio.current_time()
         latest = began + self._patience
+        before = self._length - self.remaining + taken
         try:
             with _mapped(self._name):
-                taken += await fill(self._sock, view[taken:], patience=STALL_SECONDS, latest=latest)
+                taken += await fill(
+                    self._sock,
+                    view[taken:],
+                    patience=STALL_SECONDS,
+                    latest=latest,
+                    flowing=lambda count: self._flow(before + count),
+                )
         except trio.TooSlowError as error:
             slow = f"less than {SLOWEST} bytes a second" if trio.current_time() >= latest else "nothing"
             raise StalledError(self._name, f"sent {slow} for {STALL_SECONDS:g} s and more") from error
@@ -82,6 +95,12 @@ class PeerBody:
         self._patience -= trio.current_time() - began
         self.remaining -= len(view)
         return len(view)
+
+    def _flow(self, received: int) -> None:
+        now = trio.current_time()
+        if self.flowing is not None and now - self._told_at >= GLANCE:
+            self._told_at = now
+            self.flowing(received)
 
 
 class PeerClient:

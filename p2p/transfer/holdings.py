@@ -126,16 +126,22 @@ class Holdings:
         if offer is not None:
             offer.sent(chunks, trio.current_time())
 
-    def serves(self, digest: Digest, host: str, more: int) -> None:
-        """Note that ``more`` answers (1 or -1) to ``host`` are under way."""
+    def serves(self, digest: Digest, host: str) -> None:
+        """Note that one more answer to ``host`` is under way."""
+        hosts = self._serving.setdefault(str(digest), {})
+        hosts[host] = hosts.get(host, 0) + 1
+
+    def served(self, digest: Digest, host: str, seconds: float) -> None:
+        """Note that it is through, after ``seconds``."""
         key = str(digest)
-        hosts = self._serving.setdefault(key, {})
-        hosts[host] = hosts.get(host, 0) + more
+        hosts = self._serving[key]
+        hosts[host] -= 1
         if not hosts[host]:
             del hosts[host]
         if not hosts:
             del self._serving[key]
         if key in self._offers:
+            self._offers[key].took(seconds)
             self._wake.set()
 
     def growing(self, digest: Digest) -> Partial | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import trio
+
 from p2p.core.oci.digest import Digest
 from p2p.core.oci.error import RegistryError
 from p2p.core.swarm.chunks import Layout
@@ -110,11 +112,12 @@ class Seeder:
         self._under_way += 1
         layout = Layout(size)
         host = request.peer.rpartition(":")[0]
-        self._holdings.serves(digest, host, 1)
+        self._holdings.serves(digest, host)
+        began = trio.current_time()
 
         def close() -> None:
             self._under_way -= 1
-            self._holdings.serves(digest, host, -1)
+            self._holdings.served(digest, host, trio.current_time() - began)
             done()
 
         async def parts(start: int, stop: int) -> AsyncIterator[FileSpan]:

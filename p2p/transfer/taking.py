@@ -14,6 +14,8 @@ from p2p.transfer.intake import origin_failed
 from p2p.transfer.limits import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from p2p.core.swarm import actions as act
     from p2p.core.wire.common import Provider
     from p2p.transfer.limits import Pacer
@@ -60,10 +62,11 @@ async def _take(runner: Runner, parts: Parts, action: act.Request) -> ev.Event:
             await parts.read_origin(runner.wanted, start, stop, buffer, pacer)
             statistics.received_origin += stop - start
         elif pacer is not None:
-            await _read_paced(runner, parts, action.provider, buffer, start, pacer, clock)
+            await _read_paced(runner, parts, action, action.provider, buffer, start, pacer, clock)
         else:
             address = (action.provider.host, action.provider.port)
             async with parts.client.get(address, runner.wanted.digest, start, stop) as body:
+                body.flowing = _flowing(runner, action)
                 await body.read_into(buffer)
             statistics.received_peers += stop - start
         try:
@@ -81,9 +84,15 @@ async def _take(runner: Runner, parts: Parts, action: act.Request) -> ev.Event:
     return ev.ChunksTaken(action.request, action.first, held, seconds, last=True)
 
 
+def _flowing(runner: Runner, action: act.Request) -> Callable[[int], None]:
+    """Make what tells the swarm that a slow answer comes nevertheless."""
+    return lambda received: runner.post(ev.RequestFlows(action.request, received))
+
+
 async def _read_paced(
     runner: Runner,
     parts: Parts,
+    action: act.Request,
     provider: Provider,
     buffer: memoryview,
     start: int,
@@ -95,6 +104,7 @@ async def _read_paced(
     await pacer.take(first, origin=False, clock=clock)
     address = (provider.host, provider.port)
     async with parts.client.get(address, runner.wanted.digest, start, start + len(buffer)) as body:
+        body.flowing = _flowing(runner, action)
         await body.read_into(buffer[:first])
         await pacer.fill(body, buffer[first:], origin=False, clock=clock)
     parts.statistics.received_peers += len(buffer)

@@ -169,6 +169,14 @@ class RequestFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestFlows:
+    """The bytes of a slow answer keep coming: ``received`` so far. Told about twice a second."""
+
+    request: int
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestHeld:
     """The node's own limits keep a request waiting (``held``), or no longer: the peer is not late by it."""
 
@@ -244,6 +252,7 @@ Event = (
     | ReaderLeft
     | ChunksTaken
     | RequestFailed
+    | RequestFlows
     | RequestHeld
     | OriginOpened
     | OriginAppended

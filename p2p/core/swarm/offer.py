@@ -27,6 +27,9 @@ PACE = 0.005
 WAIT = 1.0
 """Seconds without an invitation after which one goes out in any case: those served may be stuck."""
 
+WAIT_USUAL, WAIT_MOST = 2.0, 8.0
+"""Where answers take long, so many times as long as one usually takes, and at most so many seconds."""
+
 ALONE = 5.0
 """Seconds after which a chunk of the origin's that one subscriber got is told to others: it may lie.
 
@@ -62,6 +65,7 @@ class Offer:
         """Seeding has ended just now."""
         self._backlog = 0
         """What came from the origin and nobody had heard of when the stream was over."""
+        self._usual = 0.0
         self._rng = rng
         self._told: dict[object, int] = {}
         self._turn: deque[object] = deque()
@@ -125,6 +129,10 @@ class Offer:
                 self._told[name] = told & have
                 gone = True
         return gone
+
+    def took(self, seconds: float) -> None:
+        """An answer to somebody is through, after ``seconds``."""
+        self._usual += (seconds - self._usual) / 8
 
     def settled(self, have: int) -> bool:
         """Whether everybody has heard of everything."""
@@ -211,4 +219,6 @@ class Offer:
     def _next(self, served: int) -> float:
         if len(self._told) <= BUSY:
             return float("-inf")
-        return self._last + (PACE if served < BUSY else WAIT)
+        if served < BUSY:
+            return self._last + PACE
+        return self._last + max(WAIT, min(WAIT_MOST, WAIT_USUAL * self._usual))

@@ -153,7 +153,7 @@ class OriginTurn:
         """
         if self._peers_help(swarm) or self.streams.waits(now, swarm.patience.progress):
             self.interrupt(swarm.out)
-        elif self.streaming or now - swarm.patience.progress >= CATCH_UP or not _peers_hold(swarm):
+        elif self.streaming or now - swarm.patience.last >= CATCH_UP or not _peers_hold(swarm):
             return False
         self._look_at = now + CATCH_UP / 2
         return True

@@ -22,6 +22,22 @@ LEAST_HEDGE = 0.25
 MOST_HEDGE = 5.0
 SAMPLES = 64
 
+USUAL = 3
+"""Times the median that a request is given in any case, ``MOST_HEDGE`` or not: all may be slow."""
+
+KNOWN = 4
+"""Requests that must have ended before it is known how long they take."""
+
+FLOW_GRACE = 1.5
+FLOW_MOST = 12.0
+"""Until that is known a request whose bytes come is late so many seconds later each time, at most so many."""
+
+FLOW_LEAST = 32 * 1024
+"""Bytes a second below which an answer does not count as coming at all."""
+
+FLOW_SHARE = 0.25
+"""Of the pace of the fastest one: what is slower than that is late though its bytes come."""
+
 
 @dataclass(slots=True)
 class Pending:
@@ -37,6 +53,9 @@ class Pending:
     late: bool = False
     held: float | None = None
     """Since when this node's own limits keep it waiting."""
+    pace: float = 0.0
+    """Bytes a second so far; 0 while nothing was told of it."""
+    received: int = 0
 
     @property
     def missing(self) -> range:
@@ -125,6 +144,21 @@ class Requests:
             pending.late_at += now - pending.held
             pending.held = None
 
+    def flows(self, request: int, received: int, now: float) -> bool:
+        """Take that ``received`` bytes of an answer are there; and give whether it comes fast enough."""
+        pending = self.pending.get(request)
+        if pending is None or received <= pending.received or now <= pending.sent:
+            return False
+        pending.received, pending.pace = received, received / (now - pending.sent)
+        if pending.pace < FLOW_LEAST:
+            return False
+        if len(self._times) < KNOWN and not pending.late:
+            fastest = max(one.pace for one in self.pending.values())
+            if pending.pace >= FLOW_SHARE * fastest:
+                until = min(now + FLOW_GRACE, pending.sent + FLOW_MOST)
+                self.postpone(pending, max(pending.late_at, until))
+        return True
+
     def timed(self, seconds: float, count: int) -> None:
         """Count the time of a request for ``count`` chunks."""
         self._swiftest = min(seconds, self._swiftest * 1.02) if self._times else seconds
@@ -154,10 +188,11 @@ class Requests:
     def hedge_after(self, count: int) -> float:
         """Seconds after which a request for ``count`` chunks is late: twice the recent 95th percentile."""
         ordered = self._sorted
-        if len(ordered) < 4:
+        if len(ordered) < KNOWN:
             return FIRST_HEDGE
         late = 2 * count * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-        return min(MOST_HEDGE, max(LEAST_HEDGE, late))
+        most = max(MOST_HEDGE, USUAL * count * ordered[len(ordered) // 2])
+        return min(most, max(LEAST_HEDGE, late))
 
     def _forget(self, index: int, request: int) -> None:
         holders = self.by_chunk.get(index)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 NOBODY = "no node holds it and it has no origin", "Check `remora status` for peers and the tracker"
 
+DAMAGED = "the origin's content does not have this digest", "The image is damaged upstream; nothing was kept."
+
 
 class Swarm:
     """One blob being gathered. ``size`` 0: not known yet. ``origin``: this node can ask the origin."""
@@ -162,6 +164,10 @@ class Swarm:
             case ev.RequestFailed(request=request):
                 if (pending := self.requests.end(request)) is not None:
                     self.members.failed(pending, event, now)
+            case ev.RequestFlows():
+                if self.requests.flows(event.request, event.received, now):
+                    self.patience.flowed(now)
+                return
             case ev.RequestHeld(request=request, held=held):
                 self.requests.hold(request, held, now)
                 self.patience.progress = now  # our own limits let it begin, or go on: nobody is stuck
@@ -291,7 +297,7 @@ class Swarm:
             peer.unmet = peer.overtaken = peer.refused = 0
         self.credit += len(fresh)
         self.flow.add(self.layout.length(event.first, len(event.held)), now)
-        self.patience.progress = now
+        self.patience.gained(now)
         self.turn.progressed()
         self.out.append(act.Advance(tuple(fresh)))
         for pending in self.requests.needless(fresh, self.have):
@@ -314,12 +320,7 @@ class Swarm:
 
     def damaged(self) -> None:
         """The origin's bytes, from the first one on, do not have the digest."""
-        error = OriginProtocolError(
-            str(self.digest),
-            "the origin's content does not have this digest",
-            "The image is damaged upstream; nothing was kept.",
-        )
-        self._fail(error, discard=True)
+        self._fail(OriginProtocolError(str(self.digest), *DAMAGED), discard=True)
 
     def _origin_failed(self, event: ev.OriginFailed, now: float) -> None:
         self.turn.failed(event, now, self.out)

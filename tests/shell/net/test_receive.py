@@ -107,3 +107,20 @@ async def test_cancelled_it_leaves_the_socket_as_it_was():
             await fill(near, memoryview(bytearray(1 << 20)), patience=5)
         assert scope.cancelled_caught
         assert lowat(near) == 1
+
+
+async def test_a_slow_one_is_told_of_while_its_bytes_come():
+    near, far = await pair()
+    told = []
+    with near, far:
+        async with trio.open_nursery() as nursery:
+
+            async def send_slowly():
+                await send_all(far, b"a" * 1000)
+                while not told:
+                    await trio.lowlevel.checkpoint()
+                await send_all(far, b"b" * 9000)
+
+            nursery.start_soon(send_slowly)
+            assert await fill(near, memoryview(bytearray(10_000)), patience=5, flowing=told.append) == 10_000
+    assert told == [1000]

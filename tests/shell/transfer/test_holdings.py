@@ -65,7 +65,7 @@ async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
         holdings.begin(partial)
         told.clear()
         for host in ("10.0.0.8", "10.0.0.9"):
-            holdings.serves(CONTENT.digest, host, 1)
+            holdings.serves(CONTENT.digest, host)
         await partial.append(0, CONTENT.chunks(0, 2))
         holdings.changed(CONTENT.digest)
         await trio.sleep(PACE)
@@ -74,7 +74,7 @@ async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
         assert held is not None
         seen = [len(holdings.told(held, NAME, watcher).have) for watcher in watchers]
         assert sorted(seen) == [0, 0, 0, 0, 2]
-        holdings.serves(CONTENT.digest, "10.0.0.9", -1)
+        holdings.served(CONTENT.digest, "10.0.0.9", 0.1)
         await trio.sleep(5 * PACE)
         assert sorted(told) == [0, 1, 2, 3, 4]
         await partial.append(2, CONTENT.chunk(2))
@@ -86,7 +86,7 @@ async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
         assert held is not None
         assert all(holdings.told(held, NAME, watcher).complete for watcher in watchers)
         assert set(told[5:]) == {0, 1, 2, 3, 4}
-        holdings.serves(CONTENT.digest, "10.0.0.8", -1)
+        holdings.served(CONTENT.digest, "10.0.0.8", 0.1)
         nursery.cancel_scope.cancel()
 
 

@@ -73,7 +73,7 @@ def test_a_cancelled_answer_leaves_its_share_to_the_others() -> None:
     net.send("b", source, net.host())
     waiting = net.send("c", source, net.host())
     freed: list[float] = []
-    source.freed = lambda: freed.append(net.heap.now)
+    source.freed = freed.append
     net.heap.at(1.0, partial(net.network.cancel, first))
     net.heap.at(1.0, partial(net.network.cancel, waiting))
     arrived = net.run()

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.swarm.offer import AFTER, ALONE, BUSY, LONGEST, PACE, SLICE, WAIT, Offer
+from p2p.core.swarm.offer import (
+    AFTER,
+    ALONE,
+    BUSY,
+    LONGEST,
+    PACE,
+    SLICE,
+    WAIT,
+    WAIT_MOST,
+    WAIT_USUAL,
+    Offer,
+)
 
 
 def offer(*names: str, have: int = 0) -> Offer:
@@ -47,6 +58,15 @@ def test_who_is_busy_invites_nobody_for_a_while_but_not_for_ever() -> None:
     assert one.invite(1, BUSY, PACE) is None
     assert one.next_at(1, BUSY) == WAIT
     assert one.invite(1, BUSY, WAIT) is not None
+
+
+def test_where_answers_take_long_who_is_busy_waits_longer() -> None:
+    one = offer(*"abcd")
+    assert one.invite(1, 0, 0.0) is not None
+    for seconds, wait in ((0.1, WAIT), (2.0, 2.0 * WAIT_USUAL), (60.0, WAIT_MOST)):
+        for _ in range(300):
+            one.took(seconds)
+        assert one.next_at(1, BUSY) == pytest.approx(wait)
 
 
 def test_the_order_is_each_nodes_own() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
+from p2p.core.swarm.chunks import MIB
 from p2p.core.swarm.herald import LIFE, TRUST, weight
 from p2p.core.swarm.midstates import Midstates
 from p2p.core.swarm.origin import ATTEMPTS, CATCH_UP, FIRST_RETRY, HOLE_RUN, HOLES
-from p2p.core.swarm.patience import PATIENCE, STALL
+from p2p.core.swarm.patience import FLOWING, PATIENCE, STALL
 from p2p.core.wire.common import Provider
 from p2p.errors import OriginNotFoundError, OriginUnreachableError
 from tests.support.swarm_rig import DIGEST, Rig, states
@@ -340,3 +341,21 @@ def test_a_claim_waits_while_peers_get_on_and_no_longer() -> None:
     assert due <= 0.5 + CATCH_UP
     rig.tick(0.5 + CATCH_UP)
     assert rig.of(act.OpenOrigin)
+
+
+def test_while_bytes_come_nobody_loses_patience_until_they_have_come_too_long() -> None:
+    """On a slow link a chunk takes longer than patience lasts: the origin must not pay for that."""
+    rig = Rig(COUNT)
+    rig.plan("a", lease=ev.LeaseState.HELD)
+    rig(ev.PeerState("a", COUNT * MIB, complete=True))
+    rig.tell("a", states(COUNT))
+    number, came = next(iter(rig.swarm.requests.pending)), 0
+    while rig.now < FLOWING:
+        came += 100_000
+        rig(ev.RequestFlows(number, came), rig.now + 0.5)
+        assert not rig.of(act.OpenOrigin)
+        assert not rig.of(act.Seek)
+    while rig.now <= FLOWING + PATIENCE:
+        came += 100_000
+        rig(ev.RequestFlows(number, came), rig.now + 0.5)
+    assert rig.of(act.OpenOrigin) or rig.swarm.turn.granted

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.swarm.patience import PATIENCE, SEEK_EVERY, STALL, Patience
+from p2p.core.swarm.patience import FLOWING, MOST, PATIENCE, SEEK_EVERY, STALL, Patience
 
 times = st.floats(0, 1e6)
 
@@ -65,3 +65,27 @@ def test_asking_when_due_gets_to_the_end_of_patience_in_a_few_steps(
         made.sought = now
     else:
         pytest.fail("patience never ends")
+
+
+def test_bytes_are_progress_for_a_while() -> None:
+    made = patience(progress=10.0)
+    made.flowed(15.0)
+    assert made.last == 15.0
+    assert made.due(alone=False) == 15.0 + STALL
+    made.flowed(500.0)
+    assert made.last == 10.0 + FLOWING, "who drips can't keep it waiting for ever"
+    assert made.over(10.0 + FLOWING + PATIENCE)
+
+
+def test_where_progress_is_slow_patience_lasts() -> None:
+    made, now = patience(), 0.0
+    for _ in range(100):
+        made.gained(now := now + 2.0)
+    assert not made.over(now + 31.0)
+    assert made.over(now + 32.1)
+    for _ in range(100):
+        made.gained(now := now + 20.0)
+    assert made.over(now + MOST)
+    for _ in range(100):
+        made.gained(now := now + 0.1)
+    assert made.over(now + PATIENCE)

@@ -11,7 +11,17 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 
 from p2p.core.swarm.actions import ORIGIN
 from p2p.core.swarm.bitfield import iter_bits
-from p2p.core.swarm.requests import FIRST_HEDGE, LEAST_HEDGE, MOST_HEDGE, SAMPLES, Requests
+from p2p.core.swarm.requests import (
+    FIRST_HEDGE,
+    FLOW_GRACE,
+    FLOW_MOST,
+    KNOWN,
+    LEAST_HEDGE,
+    MOST_HEDGE,
+    SAMPLES,
+    USUAL,
+    Requests,
+)
 
 
 class Table(RuleBasedStateMachine):
@@ -102,7 +112,7 @@ class Table(RuleBasedStateMachine):
 
     @invariant()
     def lateness_is_bounded(self) -> None:
-        assert LEAST_HEDGE <= self.requests.hedge_after(1) <= MOST_HEDGE
+        assert LEAST_HEDGE <= self.requests.hedge_after(1) <= max(MOST_HEDGE, USUAL * 100)
 
 
 Table.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
@@ -166,3 +176,38 @@ def test_the_time_that_a_request_is_held_is_not_its_peers() -> None:
     requests.hold(pending.request, False, 99.0)
     requests.hold(77, True, 99.0)
     assert pending.sent == 14.0
+
+
+def test_where_all_are_slow_nobody_is_late_for_that() -> None:
+    requests = Requests()
+    for _ in range(SAMPLES):
+        requests.timed(6.0, 1)
+    assert requests.hedge_after(1) == 12.0, "as late as otherwise: else each would be asked of two"
+    for _ in range(SAMPLES // 3):
+        requests.timed(60.0, 1)
+    assert requests.hedge_after(1) == USUAL * 6.0, "and not what the slowest ones make of it"
+
+
+def test_bytes_that_come_keep_a_first_request_from_being_late() -> None:
+    requests = Requests()
+    one, other = requests.add("a", 0, 1, 0.0), requests.add("b", 1, 1, 0.0)
+    assert one.late_at == FIRST_HEDGE
+    assert requests.flows(one.request, 100_000, 0.5)
+    assert one.late_at == 0.5 + FLOW_GRACE
+    assert not requests.flows(one.request, 100_000, 1.0), "no more bytes than before"
+    assert one.late_at == 0.5 + FLOW_GRACE
+    assert requests.flows(other.request, 20_000, 0.5)
+    assert other.late_at == FIRST_HEDGE, "it drips, against the other one"
+    assert not requests.flows(other.request, 20_001, 2.0), "and so slowly that it does not count"
+    assert requests.flows(one.request, 5_000_000, FLOW_MOST - 0.1)
+    assert one.late_at == FLOW_MOST
+    assert not requests.flows(99, 100_000, 1.0)
+
+
+def test_once_it_is_known_how_long_answers_take_bytes_alone_change_nothing() -> None:
+    requests = Requests()
+    for _ in range(KNOWN):
+        requests.timed(0.5, 1)
+    one = requests.add("a", 0, 1, 0.0)
+    assert requests.flows(one.request, 100_000, 0.9)
+    assert one.late_at == pytest.approx(1.0)
