@@ -9,7 +9,6 @@ import trio
 import trio.testing
 
 from p2p.core.swarm.chunks import MAX_BLOB
-from p2p.core.swarm.schedule import ENDGAME
 from p2p.core.wire.peer import Absent, Have, Midstates, State, Subscribe
 from p2p.errors import OriginProtocolError, VerificationError
 from tests.support.cluster import cluster, read_range
@@ -200,23 +199,29 @@ async def test_a_peer_that_stalls(fast_clock: MockClock) -> None:
         assert victim.engine.statistics().received_origin == 0
 
 
-@pytest.mark.slow
-async def test_slow_peers_are_not_asked_twice_while_their_bytes_come(mock_clock: MockClock) -> None:
-    mock_clock.rate = 3
-    long = blob(12 * MIB)
+async def test_the_swarm_hears_of_a_slow_answer_whose_bytes_come() -> None:
+    heard = trio.Event()
 
-    async def slowly(stream: trio.SocketStream, first: int, stop: int) -> None:
-        await stream.send_all(range_head(first, stop, long.size))
-        for at in range(first, stop, MIB // 4):
-            await stream.send_all(long.data[at : min(at + MIB // 4, stop)])
-            await trio.sleep(0.6)
+    async def halting(stream: trio.SocketStream, first: int, stop: int) -> None:
+        await stream.send_all(range_head(first, stop, CONTENT.size))
+        await stream.send_all(CONTENT.data[first : first + 1000])
+        await heard.wait()
+        await stream.send_all(CONTENT.data[first + 1000 : stop])
 
     async with cluster() as world:
-        peers = [await world.liar(long, answer=slowly) for _ in range(3)]
+        await world.liar(CONTENT, answer=halting)
         victim = await world.node("victim")
-        await Watched(victim, long).read()
-        assert sum(len(peer.asked) for peer in peers) >= 12
-        assert victim.engine.statistics().hedges <= ENDGAME, "none before the end is asked of two"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Watched(victim, CONTENT).read)
+            runners = victim.engine._runners
+            await until(
+                lambda: any(
+                    one.received == 1000
+                    for runner in runners.values()
+                    for one in runner.swarm.requests.pending.values()
+                )
+            )
+            heard.set()
 
 
 @pytest.mark.slow
