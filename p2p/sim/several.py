@@ -43,7 +43,7 @@ def run_together(scenarios: Sequence[Scenario]) -> list[Result]:
     for world in worlds:
         world.begin()
     for nodes in zip(*(world.nodes for world in worlds), strict=True):
-        nodes[0].host.freed = _all([node.teller.invite for node in nodes])
+        nodes[0].host.freed = _all([node.teller.freed for node in nodes])
     gc.disable()
     try:
         first.heap.run(first.scenario.limit, lambda: all(world.over for world in worlds))
@@ -52,9 +52,9 @@ def run_together(scenarios: Sequence[Scenario]) -> list[Result]:
     return [world.result() for world in worlds]
 
 
-def _all(calls: list[Callable[[], None]]) -> Callable[[], None]:
-    def call() -> None:
+def _all(calls: list[Callable[[float], None]]) -> Callable[[float], None]:
+    def call(seconds: float) -> None:
         for one in calls:
-            one()
+            one(seconds)
 
     return call
