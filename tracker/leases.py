@@ -79,11 +79,11 @@ class _Turn:
 class LeaseTable:
     """Leases by digest. ``first_epoch`` must be above all that an earlier tracker gave.
 
-    ``patience``: seconds without progress.
+    ``patience``: seconds without progress, ``PATIENCE`` if not given.
     """
 
-    def __init__(self, first_epoch: int = 1, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, first_epoch: int = 1, patience: float | None = None) -> None:
+        self._patience = PATIENCE if patience is None else patience
         self._next_epoch = first_epoch
         self._turns: dict[str, _Turn] = {}
         self._held: dict[str, dict[str, None]] = {}
