@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BUSY = 2
 """Others that are being served with which nobody more is invited."""
 
-PACE = 0.005
+PACE = 0.002
 """Seconds between two invitations: so long until the first one's requests are seen."""
 
 WAIT = 1.0
