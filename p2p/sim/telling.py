@@ -44,8 +44,11 @@ class Teller:
     def joined(self, by: Node) -> None:
         """Tell a new subscriber what there is."""
         watch = self.watches[by.name] = Watch(by)
-        self.offer.joined(by.name, self._node.bits)
-        self._tell_one(watch)
+        crowd = self.offer.joined(by.name, self._node.bits)
+        for one in list(self.watches.values()) if crowd else [watch]:
+            self._tell_one(one)
+        if self.offer.whole:
+            self.invite()
 
     def herald(self, news: act.Herald) -> None:
         """Tell all at once who streams."""

@@ -275,6 +275,7 @@ class World:
         if node.number < self.scenario.seeders:
             node.bits = (1 << self.content.count) - 1
             node.midstates = self.content.full
+            node.teller.offer.whole = True
         self._controls[node.name].connect()
         node.start()
 

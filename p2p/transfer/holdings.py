@@ -11,7 +11,7 @@ import trio
 from p2p.core.oci.digest import Digest
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import Layout
-from p2p.core.swarm.offer import Offer
+from p2p.core.swarm.offer import FEW, Offer
 
 if TYPE_CHECKING:
     from p2p.core.swarm.midstates import Midstates
@@ -37,7 +37,8 @@ class Holdings:
     """Looks in the growing blobs first, then in the store. What is ``confined`` is not there for peers.
 
     Of a blob that grows here its subscribers hear in turn, as this node can serve them (``Offer``), also
-    after it is complete, until all have heard of all of it. ``run`` keeps that going between events.
+    after it is complete, until all have heard of all of it; and so of a blob that was here before them, where
+    they are more than few. ``run`` keeps that going between events.
     """
 
     def __init__(self, store: Store, confined: Container[Digest] = (), *, rng: Rng) -> None:
@@ -49,6 +50,8 @@ class Holdings:
         self._growing: dict[str, Partial] = {}
         self._watchers: dict[str, list[Watcher]] = {}
         self._offers: dict[str, Offer] = {}
+        self._gone_out: set[str] = set()
+        """Blobs with more than few watchers that have all heard of all: newcomers hear of all at once."""
         self._serving: dict[str, dict[str, int]] = {}
         """Digest → host → answers under way."""
         self._wake = trio.Event()
@@ -76,11 +79,11 @@ class Holdings:
     def changed(self, digest: Digest) -> None:
         """More chunks or states, or complete, or gone."""
         key = str(digest)
-        offer, partial = self._offers.get(key), self._growing.get(key)
+        offer = self._offers.get(key)
         if offer is None:
             self._tell_all(key)
             return
-        if partial is not None and offer.lost(partial.have.bits):
+        if offer.lost(self._bits(key)):
             self._tell_all(key)
         self._invite(key)
         self._wake.set()
@@ -172,9 +175,17 @@ class Holdings:
 
     def watch(self, digest: str, watcher: Watcher) -> None:
         """Call ``watcher`` on every change of a digest that it is to hear of, held or not."""
-        self._watchers.setdefault(digest, []).append(watcher)
+        watchers = self._watchers.setdefault(digest, [])
+        watchers.append(watcher)
         if digest in self._offers:
             self._offers[digest].joined(watcher, self._bits(digest))
+        elif len(watchers) > FEW and digest not in self._gone_out and (bits := self._bits(digest)):
+            # A crowd has found a blob that is here whole: each chunk goes out once before any goes twice.
+            offer = self._offers[digest] = Offer(self._rng, whole=True)
+            for one in watchers:
+                offer.joined(one, bits)
+            self._tell_all(digest)
+            self._wake.set()
 
     def unwatch(self, digest: str, watcher: Watcher) -> None:
         """End it."""
@@ -183,6 +194,8 @@ class Holdings:
             watchers.remove(watcher)
         if not watchers:
             self._watchers.pop(digest, None)
+        if len(watchers) <= FEW:
+            self._gone_out.discard(digest)
         if digest in self._offers:
             self._offers[digest].left(watcher)
             self._wake.set()
@@ -213,4 +226,6 @@ class Holdings:
             cast("Watcher", watcher)(digest)
         if digest not in self._growing and offer.settled(bits):
             del self._offers[digest]
+            if len(self._watchers.get(digest, ())) > FEW:
+                self._gone_out.add(digest)
             self._tell_all(digest)

@@ -118,7 +118,11 @@ class Dispute:
                 and now >= peer.since + LISTLESS
             ):
                 swarm.members.drop(peer.provider.node, now, reason="claims the blob without its list")
-        if not swarm.lists.own and swarm.lists.best_dissent(swarm.peers.values(), swarm.layout.last):
+        if (
+            not swarm.lists.own
+            and not swarm.lists.stands(swarm.peers.values())
+            and swarm.lists.best_dissent(swarm.peers.values(), swarm.layout.last)
+        ):
             swarm.lists.set_aside(swarm.peers.values())
             self.change(fell=False)
 

@@ -152,6 +152,12 @@ class Lists:
         votes = max(self._dissent(known).values(), default=0)
         return votes > sum(1 for peer in known if not peer.dissent and peer.length)
 
+    def stands(self, peers: Iterable[Peer]) -> bool:
+        """Whether at least twice as many peers stand behind the adopted list as behind any other one."""
+        known = list(peers)
+        votes = max(self._dissent(known).values(), default=0)
+        return sum(1 for peer in known if not peer.dissent and peer.length) >= 2 * votes
+
     def best_dissent(self, peers: Iterable[Peer], last: int) -> Midstates | None:
         """Give the dissenting list to try first, for a blob whose last chunk is ``last``.
 

@@ -49,17 +49,30 @@ LONGEST = 30.0
 SLICE = 4
 """Most chunks that one subscriber alone hears of with one invitation: a backlog is shared among them."""
 
+LOOK = 0.05
+"""Seconds after which a crowd hears of what was told to one alone, where nothing is left that was not."""
+
+WHOLE_SLICE = 2
+"""The same where the backlog is the whole blob: more wait at one subscriber, fewer go out too slowly."""
+
+FEW = 4
+"""With more subscribers a node that has had the whole blob before them sends each chunk out once first."""
+
 
 class Offer:
-    """Which chunks of one growing blob each subscriber has heard of. Subscribers go by any hashable name.
+    """Which chunks of one blob each subscriber has heard of. Subscribers go by any hashable name.
 
-    ``spread``: bits of those that others are known to hold.
+    ``spread``: bits of those that others are known to hold. ``whole``: all was here before anybody came. Then
+    few hear of all at once; when more come, all hear of slices, each slice one alone (super-seeding), and of
+    the rest when each has gone out.
     """
 
-    def __init__(self, rng: Rng) -> None:
+    def __init__(self, rng: Rng, *, whole: bool = False) -> None:
         self.spread = 0
         self._busy = float("-inf")
         """When somebody was being served last."""
+        self.whole = whole
+        self._super = False
         self._seeding = False
         self._ended = False
         """Seeding has ended just now."""
@@ -90,8 +103,16 @@ class Offer:
         self._ended = not on and (self._ended or self._seeding)
         self._seeding = on
 
-    def joined(self, subscriber: object, have: int) -> None:
-        """A subscriber came: it hears of all at once, but for what one alone hears of first."""
+    def joined(self, subscriber: object, have: int) -> bool:
+        """A subscriber came: it hears of all at once, but for what one alone hears of first.
+
+        True where the others have to hear of less than they were told: it is one more than few.
+        """
+        crowd = self.whole and not self._super and len(self._told) == FEW and subscriber not in self._told
+        if crowd:
+            self._super = True
+            self._told = dict.fromkeys(self._told, 0)
+            self._backlog, self._first = have, 0
         if subscriber not in self._told:
             # Everybody's subscribers come in the same order; if all invited in that order, all would invite
             # the same few.
@@ -100,6 +121,7 @@ class Offer:
         known = have & self._first if self.seeding else have & ~self._backlog
         self._told[subscriber] = known & ~self._hidden
         self._first |= known
+        return crowd
 
     def left(self, subscriber: object) -> None:
         """A subscriber is gone: what it alone was told goes to the next one."""
@@ -190,7 +212,12 @@ class Offer:
                 fresh = news & ~self._first & (-1 if self.seeding else self._backlog)
                 alone = 0
                 if fresh and len(told) > 1:
-                    for index in islice(iter_bits(fresh), SLICE):
+                    if self._super and fresh >> (have.bit_length() - 1):
+                        # The last link proves the list: until they have it, others ask for little.
+                        chunks = [have.bit_length() - 1]
+                    else:
+                        chunks = list(islice(iter_bits(fresh), WHOLE_SLICE if self._super else SLICE))
+                    for index in chunks:
                         alone |= 1 << index
                         self._alone[index] = now, now
                     self._hidden |= alone
@@ -214,10 +241,12 @@ class Offer:
 
     @property
     def _patience(self) -> float:
+        if self._super:
+            return LOOK  # they have each other; this node does not wait for them with nothing to do
         return ALONE if self.seeding else AFTER
 
     def _next(self, served: int) -> float:
-        if len(self._told) <= BUSY:
+        if len(self._told) <= (FEW if self.whole and not self._super else BUSY):
             return float("-inf")
         if served < BUSY:
             return self._last + PACE

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from p2p.core.swarm.bitfield import Bitfield
 
-FIRST_HEDGE = 1.0
+FIRST_HEDGE = 0.75
 """Seconds before a first request counts as late, while nothing is known of this swarm's speed."""
 
 LEAST_HEDGE = 0.25
@@ -56,6 +56,8 @@ class Pending:
     pace: float = 0.0
     """Bytes a second so far; 0 while nothing was told of it."""
     received: int = 0
+    usual: float = inf
+    """Twice the seconds that such requests took in the middle, when it was sent."""
 
     @property
     def missing(self) -> range:
@@ -63,10 +65,12 @@ class Pending:
         return range(self.first + self.taken, self.first + self.count)
 
     def due(self, *, endgame: bool) -> float:
-        """When it counts as late: in the endgame after half the time, the first time. Infinite: never."""
+        """When it counts as late: in the endgame sooner, the first time. Infinite: never."""
         if self.held is not None or self.peer == ORIGIN:
             return inf
-        return (self.sent + self.late_at) / 2 if endgame and not self.late else self.late_at
+        if not endgame or self.late:
+            return self.late_at
+        return min((self.sent + self.late_at) / 2, self.sent + self.usual)
 
 
 class Requests:
@@ -93,6 +97,9 @@ class Requests:
     def add(self, peer: str, first: int, count: int, now: float) -> Pending:
         """Enter a request."""
         pending = Pending(self._next, peer, first, count, now, now + self.hedge_after(count))
+        if len(self._sorted) >= KNOWN:
+            # A few slow peers must not make the last chunks wait for a slow peer.
+            pending.usual = max(LEAST_HEDGE, 2 * count * self._sorted[len(self._sorted) // 2])
         self._next += 1
         self.pending[pending.request] = pending
         self.origin += peer == ORIGIN

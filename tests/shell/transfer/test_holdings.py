@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2p.config import StoreSettings
-from p2p.core.swarm.offer import AFTER, ALONE, PACE
+from p2p.core.swarm.offer import AFTER, ALONE, FEW, PACE
 from p2p.store.memory import MemoryStore
 from p2p.transfer.holdings import Holdings, Watcher
 from tests.support.store_rig import HASHER, MIB, blob, put
@@ -195,3 +195,62 @@ async def test_what_is_confined_is_not_there_for_peers_and_counted(store: Memory
     assert holdings.held(CONTENT.digest) is not None
     holdings.asked(CONTENT.digest)
     assert holdings.withheld == 1
+
+
+async def test_a_crowd_that_finds_a_whole_blob_hears_of_a_slice_each_and_then_of_all(
+    store: MemoryStore, autojump_clock: MockClock
+) -> None:
+    content = blob(11 * MIB + 5)
+    name = str(content.digest)
+    await put(store, content)
+    holdings, told = Holdings(store, rng=random.Random(0)), list[int]()
+    watchers: list[Watcher] = [lambda _, i=i: told.append(i) for i in range(FEW + 1)]  # type: ignore[misc]
+
+    def seen() -> list[int]:
+        held = holdings.held(content.digest)
+        assert held is not None
+        parts = [holdings.told(held, name, watcher) for watcher in watchers]
+        return [12 if part.complete else len(part.have) for part in parts]
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(holdings.run)
+        for watcher in watchers[:FEW]:
+            holdings.watch(name, watcher)
+        assert not told
+        assert seen()[:FEW] == [12] * FEW, "few hear of all at once"
+        for host in ("10.0.0.8", "10.0.0.9"):
+            holdings.serves(content.digest, host)
+        holdings.watch(name, watchers[FEW])
+        assert sorted(told) == list(range(FEW + 1)), "that there is less for them"
+        await trio.sleep(PACE)
+        assert sorted(seen()) == [0] * FEW + [1], "the last one, which proves the list"
+        for host in ("10.0.0.8", "10.0.0.9"):
+            holdings.served(content.digest, host, 0.1)
+        await trio.sleep(2)
+        assert seen() == [12] * (FEW + 1)
+        told.clear()
+        late: Watcher = lambda _: told.append(99)  # noqa: E731
+        holdings.watch(name, late)
+        watchers.append(late)
+        assert seen() == [12] * (FEW + 2), "it has gone out: who comes now hears of all"
+        assert not told
+        for watcher in watchers[1:]:
+            holdings.unwatch(name, watcher)
+        for watcher in watchers[1 : FEW + 1]:
+            holdings.watch(name, watcher)
+        assert sum(seen()) < 12 * len(watchers), "another crowd"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_whole_blob_that_goes_while_a_crowd_hears_of_it_is_gone_for_all(store: MemoryStore) -> None:
+    await put(store, CONTENT)
+    holdings, told = Holdings(store, rng=random.Random(0)), list[int]()
+    for i in range(FEW + 1):
+        holdings.watch(NAME, lambda _, i=i: told.append(i))  # type: ignore[misc]
+    told.clear()
+    holdings.changed(CONTENT.digest)
+    assert len(told) == 1, "one in turn"
+    await store.remove(CONTENT.digest)
+    holdings.changed(CONTENT.digest)
+    assert set(told) == set(range(FEW + 1))
+    assert holdings.held(CONTENT.digest) is None

@@ -39,6 +39,15 @@ def test_a_short_last_chunk_comes_last() -> None:
     assert result.makespan <= 1.12 * SMALL / 12.5e6
 
 
+@pytest.mark.parametrize(("nodes", "most"), [(4, 1.4), (20, 1.3)])
+def test_a_crowd_that_finds_one_seeder_is_about_as_fast_as_one_behind_the_origin(
+    nodes: int, most: float
+) -> None:
+    result = run(Scenario("seeder", nodes, size=256 * MIB, seeders=1, origin_down=((0.0, 1e9),)))
+    assert result.completed == nodes
+    assert result.ratio <= most
+
+
 def test_who_has_it_needs_no_origin() -> None:
     result = run(FLASH.but(seeders=1, origin_down=((0.0, 1e9),)))
     assert result.completed == 30

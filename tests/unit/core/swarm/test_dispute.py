@@ -9,7 +9,7 @@ from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.dispute import BENEFIT, DOUBTS
 from p2p.core.swarm.midstates import Midstates
-from p2p.core.swarm.patience import STALL
+from p2p.core.swarm.patience import PATIENCE, STALL
 from p2p.errors import OriginProtocolError
 from tests.support.swarm_rig import Rig, states
 
@@ -184,6 +184,21 @@ def test_who_claims_everything_without_its_list_is_left_when_nothing_comes(liste
     assert [one.provider.node for one in rig.of(act.Unlink)] == ["liar"]
     (seek,) = rig.of(act.Seek)
     assert seek.unreachable == {"liar"}
+
+
+def test_a_list_that_most_stand_behind_is_not_given_up_for_a_moment_without_chunks() -> None:
+    """They have nothing for us yet; a liar claims to have all."""
+    rig = Rig(COUNT)
+    for name in "ab":
+        rig.follower(name, TRUE, Bitfield(COUNT))
+    rig.seeder("liar", FALSE)
+    assert rig.swarm.peers["liar"].dissent
+    rig.tick(STALL)
+    assert not rig.of(act.Relink)
+    assert rig.of(act.Seek)
+    rig(ev.PeerGone("b", "it left"))
+    rig.tick(STALL + PATIENCE)
+    assert not rig.swarm.lists.stands(rig.swarm.peers.values())
 
 
 def test_a_list_that_brings_nothing_gives_way_to_one_that_may() -> None:

@@ -12,12 +12,14 @@ from p2p.core.swarm.offer import (
     AFTER,
     ALONE,
     BUSY,
+    FEW,
     LONGEST,
     PACE,
     SLICE,
     WAIT,
     WAIT_MOST,
     WAIT_USUAL,
+    WHOLE_SLICE,
     Offer,
 )
 
@@ -238,3 +240,41 @@ def test_in_the_end_everybody_has_heard_of_everything(steps: list[str], seed: in
         now = max(now, due)
         one.invite(have, BUSY, now)
     assert one.settled(have)
+
+
+def test_few_hear_at_once_of_what_was_here_before_them_and_of_more_each_hears_of_a_slice() -> None:
+    one, have = Offer(random.Random(0), whole=True), (1 << 40) - 1
+    few, now = [f"n{i}" for i in range(FEW)], 0.0
+    assert not any(one.joined(name, have) for name in few)
+    assert one.settled(have)
+    assert one.joined("more", have), "the others have to hear of less"
+    names = [*few, "more"]
+    assert all(one.told(name) == 0 for name in names)
+    seen = 0
+    while seen != have:
+        behind = seen & ~(1 << 39)
+        assert behind & behind + 1 == 0, "in order"
+        assert seen == 0 or seen >> 39, "after the last one, which proves the list"
+        due = one.next_at(have, 0)
+        assert due is not None
+        now = max(now, due)
+        before = {name: one.told(name) for name in names}
+        name = one.invite(have, 0, now)
+        assert name is not None
+        fresh = one.told(name) & ~before[name]
+        assert fresh & seen == 0, "each chunk goes out once before any goes twice"
+        assert 0 < fresh.bit_count() <= WHOLE_SLICE
+        seen |= fresh
+    for _ in range(200):
+        due = one.next_at(have, 0)
+        now = now if due is None else max(now, due)
+        one.invite(have, 0, now)
+    assert one.settled(have), "and then all hear of all"
+    assert not one.joined("late", have)
+    assert one.told("late") == have
+
+
+def test_a_crowd_of_a_growing_blob_is_told_no_less_than_before() -> None:
+    one = offer(*"abcd", have=0b11)
+    assert not one.joined("e", 0b11)
+    assert all(one.told(name) == 0b11 for name in "abcde")

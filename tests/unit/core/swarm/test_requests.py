@@ -157,6 +157,22 @@ def test_the_origin_and_what_our_own_limits_hold_are_never_late() -> None:
     assert requests.first_late(endgame=False) == inf
 
 
+def test_in_the_endgame_a_few_slow_peers_do_not_set_the_time() -> None:
+    requests = Requests()
+    for _ in range(8):
+        requests.timed(0.2, 1)
+    for _ in range(4):
+        requests.timed(2.0, 1)
+    one = requests.add("a", 0, 1, 0.0)
+    assert one.due(endgame=False) == pytest.approx(4.0)
+    assert one.due(endgame=True) == pytest.approx(0.4), "twice the median"
+    one.late = True
+    assert one.due(endgame=True) == one.late_at
+    for _ in range(SAMPLES):
+        requests.timed(0.01, 1)
+    assert requests.add("a", 1, 1, 0.0).due(endgame=True) == pytest.approx(LEAST_HEDGE / 2)
+
+
 def test_only_recent_times_count() -> None:
     requests = Requests()
     for _ in range(SAMPLES):
