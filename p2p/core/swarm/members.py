@@ -56,6 +56,7 @@ class Members:
         self._requests = requests
         self._out = out
         self._failed: dict[str, float] = {}
+        self._failed_at: dict[tuple[str, int], float] = {}
         self._failures: dict[str, int] = {}
         self.guided = False
         """Whether a tracker chooses whom to meet: its plans know of budgets and zones, hints do not."""
@@ -122,7 +123,7 @@ class Members:
                 if unproven >= UNPROVEN or len(self.peers) >= self._most:
                     return
                 name = f"{HINTED}{address[0]}:{address[1]}"
-                failed = now < self._failed.get(name, 0.0) or self._reputation.banned(name, now)
+                failed = now < self._failed_at.get(address, 0.0) or self._reputation.banned(name, now)
                 if address in addresses or name in self.peers or failed:
                     continue
                 addresses.add(address)
@@ -229,7 +230,9 @@ class Members:
         if not gone and not peer.direct:
             self._out.append(act.Unlink(peer.provider, reason))
         failures = self._failures[name] = self._failures.get(name, 0) + 1
-        self._failed[name] = now + min(MOST_RETRY, RETRY_PEER * 2 ** (failures - 1))
+        again = now + min(MOST_RETRY, RETRY_PEER * 2 ** (failures - 1))
+        # By its address too: what others tell of there leads to the same peer.
+        self._failed[name] = self._failed_at[peer.provider.host, peer.provider.port] = again
         if peer.have is not None:
             self.rarity.take(peer.have.bits)
 

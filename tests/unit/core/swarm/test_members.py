@@ -257,6 +257,18 @@ def test_who_spoke_and_is_gone_is_forgotten_with_what_it_said() -> None:
     assert rig.swarm.members._hints == {}
 
 
+def test_who_was_let_go_does_not_come_back_by_its_address() -> None:
+    """A liar that subscribed to us is known by where it is, too."""
+    rig = Rig(COUNT)
+    rig.plan("a", "liar", exclusive=False)
+    there = rig.swarm.peers["liar"].provider
+    rig.swarm.members.drop("liar", rig.now, reason="it lies")
+    rig(ev.PeerKnown("", ((there.host, there.port),)))
+    assert linked(rig) == []
+    rig(ev.PeerKnown("", ((there.host, there.port),)), 100.0)
+    assert linked(rig) == [f"static:{there.host}:{there.port}"], "it has its chance in time"
+
+
 def test_where_a_tracker_plans_hints_are_not_followed() -> None:
     rig = Rig(COUNT)
     rig.plan("a")
