@@ -64,7 +64,7 @@ class ThreadBody:
             count = await trio.to_thread.run_sync(self._filled, wanted, limiter=self._limiter)
         except ContentError:
             raise
-        except Exception as error:
+        except Exception as error:  # the store's client, other people's code: ContentError whatever it is
             raise self._mapped(error) from error
         self._left -= count
         if count < len(wanted):

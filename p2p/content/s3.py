@@ -90,7 +90,7 @@ class S3Content:
 
         try:
             await LentFile(fd).work(put, self._threads if size <= STREAM else self._large)
-        except Exception as error:
+        except Exception as error:  # obstore raises plain exceptions too: ContentError whatever it is
             raise self._mapped(key, error) from error
 
     @asynccontextmanager
@@ -136,7 +136,7 @@ class S3Content:
         try:
             # What they do has an end of its own, and does no harm behind the back of who left.
             return await trio.to_thread.run_sync(work, limiter=self._threads, abandon_on_cancel=True)
-        except Exception as error:
+        except Exception as error:  # obstore raises plain exceptions too: ContentError whatever it is
             raise self._mapped(key, error) from error
 
     # In threads
@@ -148,7 +148,7 @@ class S3Content:
             try:
                 wanted: Any = {"offset": offset} if stop is None else (offset, stop)
                 got = self._reads.get(key, options={"range": wanted})
-            except Exception as error:
+            except Exception as error:  # what 416 comes as is obstore's affair; all else goes on
                 if _said(_STATUS, error) != "416":
                     raise
                 return int(self._reads.head(key)["size"]), iter(())
@@ -262,7 +262,7 @@ async def open_s3(context: ContentContext) -> AsyncGenerator[S3Content]:
 
     try:
         reads, writes = store(READ_SECONDS, 1), store(WRITE_SECONDS, 4)
-    except Exception as error:
+    except Exception as error:  # obstore's word on an operator's options, as whatever type
         raise ConfigError(
             "hosting.content",
             f"{context.url} can't be used: {_shortened(str(error))}",

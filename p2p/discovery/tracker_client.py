@@ -209,7 +209,7 @@ class TrackerClient:
                 self._failures += 1
                 if self.on_change is not None:
                     self.on_change(False)
-            await trio.sleep(pause)
+            await trio.sleep(pause)  # before the next try, so that a tracker is not run over
 
     def _pause(self, *, refused: bool) -> float:
         longest = REFUSED_RETRY if refused else min(FIRST_RETRY * 2 ** min(self._failures, 8), LAST_RETRY)
@@ -312,7 +312,7 @@ class TrackerClient:
     async def _ping(self, socket: trio_websocket.WebSocketConnection) -> None:
         """Find out about a connection whose other end is gone without a word."""
         while True:
-            await trio.sleep(PING_EVERY)
+            await trio.sleep(PING_EVERY)  # a connection says nothing when its other end is gone
             with trio.fail_after(PING_TIMEOUT):
                 await socket.ping()
             self.heard = trio.current_time()

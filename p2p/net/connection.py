@@ -242,7 +242,7 @@ class Connection:
         stream = ReplayStream(self._transport.stream(), self._wire.recording())
         try:
             await takeover.run(stream)
-        except Exception as raised:
+        except Exception as raised:  # whatever it is told as: a client that left is one, a bug goes on
             if isinstance(unwrap(raised), trio.BrokenResourceError | trio.ClosedResourceError):
                 raise self._transport.gone() from raised
             raise

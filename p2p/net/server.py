@@ -114,7 +114,7 @@ class _Acceptor:
                 if error.errno not in _EXHAUSTED:
                     raise
                 _logger.warning("can't accept a connection", address=listener.address, error=str(error))
-                await trio.sleep(ACCEPT_PAUSE)
+                await trio.sleep(ACCEPT_PAUSE)  # descriptors are short: until some are free again
                 continue
             peer = "unix" if listener.path is not None else format_address(*address[:2])
             connection = Connection(self._transport(sock, peer), self._service)

@@ -373,7 +373,7 @@ class Node:
             self.midstates = content.shared(self.midstates.joined(index, after))
         self.bits |= 1 << index
         self.world.control(self).progress(epoch, content.layout.offset(index + 1))
-        self.teller.offer.spread = self.swarm.members.rarity.available
+        self.teller.offer.spread = self.swarm.members.spread
         self.post(ev.OriginAppended(index, 1, self.midstates))
         if index == content.count - 1 and self._origin is token:
             self._origin = None

@@ -9,6 +9,7 @@ import trio
 
 from p2p.core.swarm.acquaintances import HINTS, Pace, admissible
 from p2p.core.swarm.events import PeerKnown
+from p2p.core.wire.common import apart
 from p2p.core.wire.peer import Known, PeerAddress
 from p2p.errors import PeerError
 
@@ -47,7 +48,7 @@ class Introductions:
     def greeted(self, theirs: PeerHello) -> None:
         """The other side has said who it is."""
         self._theirs = theirs
-        self._far = bool(self._zone and theirs.zone) and theirs.zone != self._zone
+        self._far = apart(self._zone, theirs.zone)
 
     def serve(self, digest: str) -> None:
         """The other side subscribed to a digest: it gathers it, and is told of others."""

@@ -309,7 +309,7 @@ class Runner:
         assert self.partial is not None
         self._parts.statistics.chunks_verified += count
         self.tally.got(None, size)
-        self._parts.holdings.spread(self.wanted.digest, self.swarm.members.rarity.available)
+        self._parts.holdings.spread(self.wanted.digest, self.swarm.members.spread)
         self.post(ev.OriginAppended(first, count, self.partial.midstates))
 
     async def _relink(self, midstates: Midstates) -> None:

@@ -14,11 +14,8 @@ from p2p.transfer.intake import origin_failed
 from p2p.transfer.limits import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from p2p.core.swarm import actions as act
     from p2p.core.wire.common import Provider
-    from p2p.transfer.limits import Pacer
     from p2p.transfer.parts import Parts
     from p2p.transfer.runner import Runner
 
@@ -61,13 +58,8 @@ async def _take(runner: Runner, parts: Parts, action: act.Request) -> ev.Event:
         elif action.provider is None:
             await parts.read_origin(runner.wanted, start, stop, buffer, pacer)
             statistics.received_origin += stop - start
-        elif pacer is not None:
-            await _read_paced(runner, parts, action, action.provider, buffer, start, pacer, clock)
         else:
-            address = (action.provider.host, action.provider.port)
-            async with parts.client.get(address, runner.wanted.digest, start, stop) as body:
-                body.flowing = _flowing(runner, action)
-                await body.read_into(buffer)
+            await _read_peer(runner, parts, action.request, action.provider, buffer, start, clock)
             statistics.received_peers += stop - start
         try:
             held = tuple(await partial.write(action.first, buffer))
@@ -84,27 +76,24 @@ async def _take(runner: Runner, parts: Parts, action: act.Request) -> ev.Event:
     return ev.ChunksTaken(action.request, action.first, held, seconds, last=True)
 
 
-def _flowing(runner: Runner, action: act.Request) -> Callable[[int], None]:
-    """Make what tells the swarm that a slow answer comes nevertheless."""
-    return lambda received: runner.post(ev.RequestFlows(action.request, received))
-
-
-async def _read_paced(
+async def _read_peer(
     runner: Runner,
     parts: Parts,
-    action: act.Request,
+    request: int,
     provider: Provider,
     buffer: memoryview,
     start: int,
-    pacer: Pacer,
     clock: Clock,
 ) -> None:
-    """Read a peer's answer as this node's limits allow. The first bytes are waited for before it is asked."""
-    first = min(len(buffer), pacer.step(origin=False))
-    await pacer.take(first, origin=False, clock=clock)
+    """Read a peer's answer, as this node's limits allow; for the first bytes it waits before it asks."""
+    pacer = runner.pacer
+    first = len(buffer)
+    if pacer is not None:
+        first = min(first, pacer.step(origin=False))
+        await pacer.take(first, origin=False, clock=clock)
     address = (provider.host, provider.port)
     async with parts.client.get(address, runner.wanted.digest, start, start + len(buffer)) as body:
-        body.flowing = _flowing(runner, action)
+        body.flowing = lambda received: runner.post(ev.RequestFlows(request, received))
         await body.read_into(buffer[:first])
-        await pacer.fill(body, buffer[first:], origin=False, clock=clock)
-    parts.statistics.received_peers += len(buffer)
+        if pacer is not None:
+            await pacer.fill(body, buffer[first:], origin=False, clock=clock)

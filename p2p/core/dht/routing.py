@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from kademlia.node import Node  # type: ignore[import-untyped]  # ships no types
-from kademlia.routing import KBucket, RoutingTable  # type: ignore[import-untyped]
+from kademlia.routing import KBucket, RoutingTable  # type: ignore[import-untyped]  # ships no types
 
 from p2p.core.dht.contact import Contact, Endpoint, K
 
@@ -26,7 +26,7 @@ CAPACITY: Final = 1024
 _TOP: Final = (1 << 160) - 1
 
 
-class Member(Node):  # type: ignore[misc]
+class Member(Node):  # type: ignore[misc]  # its base has no types
     """A contact that has proven its id and its address.
 
     ``peer_port`` is where its peers reach it (TCP), ``seen`` when it last answered, ``failures`` how many
@@ -52,7 +52,7 @@ class Member(Node):  # type: ignore[misc]
         return Contact(self.id, self.endpoint)
 
 
-class Bucket(KBucket):  # type: ignore[misc]
+class Bucket(KBucket):  # type: ignore[misc]  # its base has no types
     """A bucket whose time is given, and in which a contact is in one place only."""
 
     def __init__(self, lower: int, upper: int, ksize: int, now: float) -> None:
@@ -84,7 +84,7 @@ class Bucket(KBucket):  # type: ignore[misc]
         return added
 
 
-class Table(RoutingTable):  # type: ignore[misc]
+class Table(RoutingTable):  # type: ignore[misc]  # its base has no types
     """The proven contacts of the node with id ``own``. Times are seconds of the shell's clock."""
 
     buckets: list[Bucket]

@@ -9,7 +9,7 @@ from p2p.core.swarm.acquaintances import HINTS
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.peer import OVERTAKEN_LIMIT, REFUSED_LIMIT, UNMET_LIMIT, Peer
 from p2p.core.swarm.picker import Rarity
-from p2p.core.wire.common import Provider
+from p2p.core.wire.common import Provider, apart
 
 if TYPE_CHECKING:
     from p2p.core.swarm import events as ev
@@ -221,30 +221,30 @@ class Members:
 
     def drop(self, name: str, now: float, *, reason: str = "", gone: bool = False) -> None:
         """Let a peer go; ``gone``: its link has ended already."""
-        peer = self.peers.pop(name, None)
         self._hints.pop(name, None)
+        peer = self._remove(name, reason, linked=not gone)
         if peer is None:
             return
-        self.busy.pop(name, None)
-        self.cancel_from(name)
-        if not gone and not peer.direct:
-            self._out.append(act.Unlink(peer.provider, reason))
         failures = self._failures[name] = self._failures.get(name, 0) + 1
         again = now + min(MOST_RETRY, RETRY_PEER * 2 ** (failures - 1))
         # By its address too: what others tell of there leads to the same peer.
         self._failed[name] = self._failed_at[peer.provider.host, peer.provider.port] = again
-        if peer.have is not None:
-            self.rarity.take(peer.have.bits)
 
     def release(self, name: str) -> None:
         """Let a peer go without blame: what it has is not to come from there."""
-        peer = self.peers.pop(name)
+        self._remove(name, "not in the plan any more")
+
+    def _remove(self, name: str, reason: str, *, linked: bool = True) -> Peer | None:
+        peer = self.peers.pop(name, None)
+        if peer is None:
+            return None
         self.busy.pop(name, None)
         self.cancel_from(name)
-        if not peer.direct:
-            self._out.append(act.Unlink(peer.provider, "not in the plan any more"))
+        if linked and not peer.direct:
+            self._out.append(act.Unlink(peer.provider, reason))
         if peer.have is not None:
             self.rarity.take(peer.have.bits)
+        return peer
 
     @property
     def lets_in(self) -> bool:
@@ -263,7 +263,7 @@ class Members:
         return bits
 
     def _far(self, provider: Provider) -> bool:
-        return bool(self._zone and provider.zone) and provider.zone != self._zone
+        return apart(self._zone, provider.zone)
 
     def unlink_all(self, reason: str) -> None:
         """Let all go."""

@@ -152,7 +152,7 @@ class Requests:
             pending.held = None
 
     def flows(self, request: int, received: int, now: float) -> bool:
-        """Take that ``received`` bytes of an answer are there; and give whether it comes fast enough."""
+        """Count the ``received`` bytes of an answer; gives whether it comes fast enough to wait for."""
         pending = self.pending.get(request)
         if pending is None or received <= pending.received or now <= pending.sent:
             return False

@@ -71,7 +71,7 @@ class Schedule:
         members, requests = swarm.members, swarm.requests
         if members.busy and members.free(now):
             self._all = True
-        if now >= requests.first_late(endgame=swarm.have.count - swarm.have.size <= ENDGAME):
+        if now >= requests.first_late(endgame=self._endgame()):
             self._hedge(now)
         if not self._all and not self._news:
             return
@@ -94,8 +94,7 @@ class Schedule:
     def next_late(self) -> float | None:
         """When the next request counts as late, or the next busy peer may be asked again."""
         swarm = self._swarm
-        have = swarm.have
-        at = swarm.requests.first_late(endgame=have is not None and have.count - have.size <= ENDGAME)
+        at = swarm.requests.first_late(endgame=self._endgame())
         if busy := swarm.members.busy:
             at = min(at, *busy.values())
         return None if at == inf else at

@@ -7,6 +7,11 @@ from msgspec import Struct
 PROTOCOL_VERSION = 2
 
 
+def apart(zone: str, other: str) -> bool:
+    """Whether two nodes are known to be in different zones; one that names none is apart from nobody."""
+    return bool(zone and other) and zone != other
+
+
 class Provider(Struct, frozen=True, array_like=True, gc=False):
     """A node that claims a digest.
 

@@ -353,7 +353,7 @@ class DhtDiscovery:
 
     async def _save_now_and_then(self) -> None:
         while True:
-            await trio.sleep(SAVE)
+            await trio.sleep(SAVE)  # contacts change all the time: kept now and then
             self._save()
 
     def _save(self) -> None:

@@ -16,6 +16,19 @@ ALWAYS = Tuning(streams=4, first=100_000, parallel_from=300_000, segment=50_000,
 ALONE = Tuning(streams=1)
 
 
+def tried_soon(slow: float) -> Tuning:
+    """Give a tuning that tries another connection after a tenth of a second."""
+    return Tuning(
+        streams=3,
+        first=100_000,
+        parallel_from=300_000,
+        segment=50_000,
+        largest=200_000,
+        slow=slow,
+        patience=0.1,
+    )
+
+
 def spans(server) -> list[str]:
     return [r.headers.get("range", "all") for r in server.requests]
 
@@ -247,15 +260,7 @@ async def test_later_segments_go_where_the_first_was_redirected_until_that_ends(
 async def test_a_stalled_connection_is_judged_slow(connect, registry):
     """Real time: patience is short, the upstream is held for longer."""
     digest = registry.add_blob(DATA)
-    tuning = Tuning(
-        streams=3,
-        first=100_000,
-        parallel_from=300_000,
-        segment=50_000,
-        largest=200_000,
-        slow=1e7,
-        patience=0.1,
-    )
+    tuning = tried_soon(slow=1e7)
     async with (
         upstream(registry) as server,
         connect(server.url(), tuning=tuning) as origin,
@@ -279,15 +284,7 @@ async def test_a_stalled_connection_is_judged_slow(connect, registry):
 async def test_companions_that_bring_nothing_are_given_up(connect, registry):
     """Real time: the companion takes much longer than the first connection did."""
     digest = registry.add_blob(DATA)
-    tuning = Tuning(
-        streams=3,
-        first=100_000,
-        parallel_from=300_000,
-        segment=50_000,
-        largest=200_000,
-        slow=1e18,
-        patience=0.1,
-    )
+    tuning = tried_soon(slow=1e18)
     async with (
         upstream(registry) as server,
         connect(server.url(), tuning=tuning) as origin,

@@ -1,3 +1,5 @@
+"""Runs the suite of metadata over the one in memory; its tests assert."""
+
 from __future__ import annotations
 
 import pytest

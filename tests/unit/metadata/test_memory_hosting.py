@@ -1,3 +1,5 @@
+"""Runs the suites of hosting and metadata over the one in memory, and the model beside it; these assert."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
