@@ -6,7 +6,7 @@ placeholder ``static:host:port``; ``add_known`` replaces that when the link tell
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import TYPE_CHECKING
 
 import trio
@@ -60,6 +60,8 @@ class StaticPeers:
             host, port = parse_address(text)
             self._configured[host, port] = Provider(f"{PREFIX}{host}:{port}", f"{host}:{port}", host, port)
         self._met: OrderedDict[str, Provider] = OrderedDict()
+        self._places: Counter[tuple[str, int]] = Counter()
+        """The addresses of the met ones: in the DHT one hears of a thousand, each several times."""
         self._pending: deque[tuple[Sink, Planned]] = deque()
         self._wake = trio.Event()
 
@@ -79,21 +81,28 @@ class StaticPeers:
         if address in self._configured:
             self._configured[address] = known
             return
+        self.forget(provider.node)
         self._met[provider.node] = known
-        self._met.move_to_end(provider.node)
+        self._places[address] += 1
         while len(self._met) > self._capacity:
-            self._met.popitem(last=False)
+            self.forget(next(iter(self._met)))
 
     def add_hint(self, provider: Provider) -> None:
         """Take a peer that somebody else speaks of, unless its id or its address is known already."""
         address = (provider.host, provider.port)
-        known = {(one.host, one.port) for one in (*self._configured.values(), *self._met.values())}
-        if provider.node not in self.nodes() and address not in known:
+        if provider.node in self._met or address in self._places or address in self._configured:
+            return
+        if all(one.node != provider.node for one in self._configured.values()):
             self.add_known(provider)
 
     def forget(self, node: str) -> None:
         """Drop a met peer (it does not answer any more); a configured one stays."""
-        self._met.pop(node, None)
+        before = self._met.pop(node, None)
+        if before is not None:
+            address = (before.host, before.port)
+            self._places[address] -= 1
+            if not self._places[address]:
+                del self._places[address]
 
     def configured(self) -> tuple[Provider, ...]:
         """Give the configured peers, in the order of configuration."""

@@ -12,6 +12,7 @@ Over ``kademlia`` 2.2.3:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from kademlia.node import Node  # type: ignore[import-untyped]  # ships no types
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CAPACITY: Final = 1024
-_TOP: Final = (1 << 160) - 1
+_BITS: Final = 160
+_TOP: Final = (1 << _BITS) - 1
 
 
 class Member(Node):  # type: ignore[misc]  # its base has no types
@@ -57,6 +59,9 @@ class Bucket(KBucket):  # type: ignore[misc]  # its base has no types
 
     def __init__(self, lower: int, upper: int, ksize: int, now: float) -> None:
         self._now = now
+        self.low = lower
+        self.prefix = ~(upper - lower)
+        """The bits that all ids of the range have in common with ``low``: it is an aligned power of two."""
         super().__init__(lower, upper, ksize)
 
     def touch_last_updated(self) -> None:
@@ -75,6 +80,11 @@ class Bucket(KBucket):  # type: ignore[misc]  # its base has no types
         for node in (*self.nodes.values(), *self.replacement_nodes.values()):
             (low if node.long_id <= middle else high).add_node(node)
         return low, high
+
+    def depth(self) -> int:
+        """Give how many leading bits the contacts have in common; the bucket is full when this is asked."""
+        numbers: list[int] = [one.long_id for one in self.nodes.values()]
+        return _BITS - (max(numbers) ^ min(numbers)).bit_length()
 
     def add_node(self, node: Member) -> bool:
         """Add or renew a contact; False where there is room only among the replacements."""
@@ -107,7 +117,7 @@ class Table(RoutingTable):  # type: ignore[misc]  # its base has no types
 
     def get_bucket_for(self, node: Node) -> int:
         """Give the index of the bucket whose range, both ends included, the id is in."""
-        return next(i for i, bucket in enumerate(self.buckets) if node.long_id <= bucket.range[1])
+        return bisect_left(self.buckets, node.long_id, key=_upper)
 
     def get(self, node_id: bytes) -> Member | None:
         """Give a contact by its id, replacements not included."""
@@ -158,10 +168,18 @@ class Table(RoutingTable):  # type: ignore[misc]  # its base has no types
         """
         without = exclude.id if exclude is not None else b""
         number, count = node.long_id, k or self.ksize
-        known = [one for bucket in self.buckets for one in bucket.nodes.values() if one.id != without]
-        # Sorting a list of this length beats a heap: half of all time went there.
-        known.sort(key=lambda one: one.long_id ^ number)
-        near = [one for one in known if not one.failures][:count]
-        return (
-            near if len(near) == count else near + [one for one in known if one.failures][: count - len(near)]
-        )
+        near: list[Member] = []
+        failed: list[Member] = []
+        # Ranges are aligned halves of halves: all that is in one is nearer than all that is in the next.
+        for bucket in sorted(self.buckets, key=lambda one: (one.low ^ number) & one.prefix):
+            known = [one for one in bucket.nodes.values() if one.id != without]
+            known.sort(key=lambda one: one.long_id ^ number)
+            near += [one for one in known if not one.failures]
+            failed += [one for one in known if one.failures]
+            if len(near) >= count:
+                break
+        return (near + failed)[:count]
+
+
+def _upper(bucket: Bucket) -> int:
+    return int(bucket.range[1])

@@ -50,6 +50,21 @@ def test_a_hint_changes_nothing_that_is_known():
     assert static.providers("d")[-1].host in ("10.0.0.8", "10.0.0.10"), "who is met counts"
 
 
+def test_a_place_is_free_when_who_was_there_is_gone_or_elsewhere():
+    static = StaticPeers(own="me", capacity=2)
+    static.add_known(Provider("a", "a", "10.0.0.1", 5001))
+    static.add_known(Provider("b", "b", "10.0.0.1", 5001))
+    static.forget("b")
+    static.add_hint(Provider("c", "c", "10.0.0.1", 5001))
+    assert static.nodes() == ("a",), "one of two is still there"
+    static.add_known(Provider("a", "a", "10.0.0.2", 5001))
+    static.add_hint(Provider("c", "c", "10.0.0.1", 5001))
+    assert static.nodes() == ("a", "c"), "it moved"
+    static.add_known(Provider("d", "d", "10.0.0.4", 5001))
+    static.add_hint(Provider("e", "e", "10.0.0.2", 5001))
+    assert static.nodes() == ("d", "e"), "who was met longest ago gave way, its place too"
+
+
 def test_oneself_is_never_named():
     static = StaticPeers(("10.0.0.7:5001",), own="me")
     static.add_known(Provider("me", "me", "10.0.0.7", 5001))

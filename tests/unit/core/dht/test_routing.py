@@ -37,14 +37,27 @@ def test_nobody_is_far_from_himself_and_own_id_is_left_out() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 400), st.integers(1, 20))
-def test_the_nearest_are_the_nearest(seed: int, count: int, k: int) -> None:
+@given(st.integers(0, 1000), st.integers(1, 400), st.integers(1, 20), st.integers(0, 5))
+def test_the_nearest_are_the_nearest(seed: int, count: int, k: int, failing: int) -> None:
     table = Table(some(seed))
     for number in range(count):
-        table.add_contact(member(some(1000 + number)))
+        one = member(some(1000 + number))
+        one.failures = number % 5 < failing
+        table.add_contact(one)
     key = some(seed + 5000)
     found = [one.id for one in table.find_neighbors(Node(key), k)]
-    assert found == sorted((one.id for one in table), key=lambda one: distance(one, key))[:k]
+    ranked = sorted(table, key=lambda one: (one.failures > 0, distance(one.id, key)))
+    assert found == [one.id for one in ranked][:k], "those that failed after all others"
+
+
+def test_the_depth_of_a_bucket_is_the_librarys() -> None:
+    for number in range(50):
+        bucket, known = Bucket(0, (1 << 160) - 1, 8, 0.0), KBucket(0, 1 << 160, 8)
+        for place in range(1 + number % 8):
+            one = member(bytes(number % 20) + some(8 * number + place)[number % 20 :])
+            bucket.add_node(one)
+            known.add_node(one)
+        assert bucket.depth() == known.depth()
 
 
 def test_those_that_failed_come_last_and_the_asker_not_at_all() -> None:
