@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from p2p.discovery.api import KnownReference, Sink
     from p2p.discovery.static import StaticPeers
 
-DHT_FIRST, DHT_LAST = 0.100, 0.250
+DHT_FIRST, DHT_LAST = 0.050, 0.100
 """Seconds after which the DHT is asked: others are given that long, and not all nodes ask at once."""
 
 NAMED = 64

@@ -11,8 +11,8 @@ LIARS_SIZE = 256 * MIB
 """64 chunks of 4 MiB."""
 
 CROWD = Scenario("flash crowd", 100)
-ALONE = CROWD.but(name="without tracker", tracker=False, known=30)
-DHT = CROWD.but(name="without tracker, DHT", tracker=False, dht=True)
+ALONE = CROWD.but(name="without tracker", tracker=False, known=30, exchange=True)
+DHT = CROWD.but(name="without tracker, DHT", tracker=False, dht=True, exchange=True)
 SEEDER = CROWD.but(name="one seeder", seeders=1, origin_down=((0.0, 1e9),))
 PLAIN = CROWD.but(
     name="plain, 30 neighbours",
@@ -58,8 +58,8 @@ def groups(most: int, hostile_seeds: int) -> dict[str, list[Scenario]]:
             for seed in range(1, max(2, hostile_seeds // 10))
         ],
         "faults": [
-            CROWD.but(name="tracker dies", known=30, tracker_down=((3.0, 1e9),)),
-            CROWD.but(name="tracker dies, DHT", dht=True, tracker_down=((3.0, 1e9),)),
+            CROWD.but(name="tracker dies", known=30, exchange=True, tracker_down=((3.0, 1e9),)),
+            CROWD.but(name="tracker dies, DHT", dht=True, exchange=True, tracker_down=((3.0, 1e9),)),
             CROWD.but(name="a fifth of the nodes dies", churn=0.2, churn_span=8.0),
             CROWD.but(name="loss of 1 %", loss=0.01, latency=0.005),
             CROWD.but(name="two zones, thin uplink", zones=2, zone_rate=12.5e6, far=0.01),

@@ -140,6 +140,10 @@ class Control:
             self._ledger.connect()
             self.changed()
 
+    def met(self, provider: Provider) -> None:
+        """A link met a peer."""
+        self._static.add_known(provider)
+
     def lost(self) -> None:
         """The tracker is gone, and noticed."""
         if self._conn:

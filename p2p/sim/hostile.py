@@ -49,7 +49,7 @@ class Liar:
         self.name = name
         self.provider = provider
         self.host = host
-        self.alive = True
+        self.up = self.alive = True
         self._chunks: list[bytes] = world.content.chunks
         self._states: Midstates = world.content.full
         if kind is Kind.SLOW:
@@ -59,17 +59,17 @@ class Liar:
         elif kind is Kind.LIST:
             self._chunks, self._states = world.content.forged("forged")
 
-    def watched(self, by: Node) -> None:
+    def watched(self, by: Node, name: str) -> None:
         """Claim everything."""
         heap = self.world.heap
-        heap.at(heap.now + self.world.network.latency(self.host, by.host), self._claim, by)
+        heap.at(heap.now + self.world.network.latency(self.host, by.host), self._claim, by, name)
 
-    def _claim(self, by: Node) -> None:
+    def _claim(self, by: Node, name: str) -> None:
         size = self.world.content.size
         if self.kind is Kind.SIZE:
             size += 1 << 20
-        by.post(ev.PeerState(self.name, size, complete=True))
-        by.post(ev.PeerMidstates(self.name, 0, self._states.states, self.world.list_id(self._states)))
+        by.post(ev.PeerState(name, size, complete=True))
+        by.post(ev.PeerMidstates(name, 0, self._states.states, self.world.list_id(self._states)))
 
     def unwatched(self, by: Node) -> None:
         """Nothing is pushed."""

@@ -17,6 +17,7 @@ from p2p.core.wire.common import Holding
 from p2p.errors import OriginUnreachableError
 from p2p.sim.content import NOTHING, link
 from p2p.sim.flows import Flows
+from p2p.sim.links import Links
 from p2p.sim.network import Transfer
 from p2p.sim.telling import Teller
 from p2p.transfer.fetch import STALL_SECONDS
@@ -42,11 +43,12 @@ class Peer(Protocol):
     number: int
     name: str
     host: Host
+    up: bool
     alive: bool
     provider: Provider
 
-    def watched(self, by: Node) -> None:
-        """``by`` subscribed."""
+    def watched(self, by: Node, name: str) -> None:
+        """``by`` subscribed, which knows this peer by ``name``."""
         ...
 
     def unwatched(self, by: Node) -> None:
@@ -68,9 +70,12 @@ class Node:
         self.provider = provider
         self.host = host
         self.teller = Teller(self, world.random(number + (1 << 42)))
+        self.links = Links(self)
         host.freed = self.teller.freed
-        self.alive = False
-        """From its start to its death."""
+        self.up = True
+        """Until its death: it takes links also before it wants the blob."""
+        self.alive = self.begun = False
+        """From its start to its death, and from its start on."""
         self.done = False
         self.error: Exception | None = None
         self.started = self.ended = 0.0
@@ -105,8 +110,10 @@ class Node:
             size=world.content.size,
         )
         world.tune(self)
+        self.begun = True
         world.heap.log(OPEN, self.number, 0)
         self._perform(self.swarm.start(world.heap.now))
+        self.links.begin()
         self.post(ev.ReaderJoined(1, 0, world.content.size, background=not world.scenario.streaming))
         world.control(self).changed()
 
@@ -148,10 +155,9 @@ class Node:
                     if midstates.agrees(self.midstates):
                         self.midstates = world.content.shared(midstates)
                 case act.Link(provider=provider):
-                    heap.at(heap.now + world.dial(self, provider.node), self._linked, provider.node)
+                    self.links.dial(provider.node)
                 case act.Unlink(provider=provider):
-                    if (peer := world.peers.get(provider.node)) is not None:
-                        peer.unwatched(self)
+                    self.links.drop(provider.node)
                 case act.Prepare():
                     heap.at(heap.now + PREPARE, self._prepared)
                 case act.Seek(lease=lease, unreachable=unreachable):
@@ -180,18 +186,12 @@ class Node:
         self.post(ev.Prepared(have.to_bytes(), self.midstates))
         self.teller.flush()
 
-    def _linked(self, name: str) -> None:
-        peer = self.world.peers.get(name)
-        if peer is None or not peer.alive:
-            self.post(ev.PeerGone(name, "refused"))
-        elif not self.swarm.over and name in self.swarm.peers:
-            peer.watched(self)
-
     def _accuse(self, provider: Provider, offence: str) -> None:
-        self.accused.append(provider.node)
-        self.world.heap.log(ACCUSED, self.number, self.world.peers[provider.node].number)
+        peer = self.world.peers[provider.node]
+        self.accused.append(peer.name)
+        self.world.heap.log(ACCUSED, self.number, peer.number)
         if self.reputation.strike(provider.node, offence, self.world.heap.now) is Verdict.BAN:
-            self.banned.append(provider.node)
+            self.banned.append(peer.name)
 
     def _finish(self) -> None:
         self.done = True
@@ -204,30 +204,25 @@ class Node:
         for request in list(self._requests):
             self._cancel(request)
         self.world.ended(self)
+        self.links.end()
         self.teller.offer.seeding = False
         self.teller.invite()
 
-    def watched(self, by: Node) -> None:
+    def watched(self, by: Node, name: str) -> None:
         """Take a subscriber."""
-        self.teller.joined(by)
+        self.links.accept(by, name)
 
     def unwatched(self, by: Node) -> None:
         """Let a subscriber go."""
-        self.teller.left(by)
+        self.links.gone(by)
 
     def leave(self) -> None:
         """The node dies."""
-        self.alive = False
+        self.up = self.alive = False
         self._origin = None
         for request in list(self._requests):
             self._cancel(request)
-        heap = self.world.heap
-        for watch in self.teller.watches.values():
-            heap.at(
-                heap.now + self.world.network.latency(self.host, watch.node.host),
-                watch.node.post,
-                ev.PeerGone(self.name, "killed"),
-            )
+        self.links.leave()
         self.teller.watches.clear()
 
     def _request(self, action: act.Request) -> None:

@@ -17,7 +17,7 @@ class Scenario:
     ``nodes`` honest nodes that all want the blob, ``arrival`` seconds apart at most; ``seeders`` of them have
     it already. ``hostile`` peers for each honest node, of all kinds in turn. ``tracker_down``: from when to
     when, also more than once; ``origin_down`` alike. ``known``: peers each node knows without the tracker.
-    ``dht``: all are in the DHT, which each joined by one other.
+    ``dht``: all are in the DHT, which each joined by one other. ``exchange``: peers tell of others.
     ``entry_dies``: when the node that lets the blob into a zone dies, 0: it does not.
     ``churn``: share of nodes that die at some time within ``churn_span``; half of them are replaced.
     ``rules``: ``remora``, or a baseline (``p2p.sim.baselines``).
@@ -44,6 +44,7 @@ class Scenario:
     tracker: bool = True
     known: int = 0
     dht: bool = False
+    exchange: bool = False
     tracker_down: tuple[tuple[float, float], ...] = ()
     origin_down: tuple[tuple[float, float], ...] = ()
     hostile: float = 0.0

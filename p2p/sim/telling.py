@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Watch:
-    """How far one subscriber was told."""
+    """How far one subscriber was told. ``name``: by which it knows us."""
 
     node: Node
+    name: str
     told: str = ""
     have: int = 0
     states: Midstates | None = None
@@ -41,9 +42,9 @@ class Teller:
         self._invite_at: float | None = None
         self._settled = False
 
-    def joined(self, by: Node) -> None:
-        """Tell a new subscriber what there is."""
-        watch = self.watches[by.name] = Watch(by)
+    def joined(self, by: Node, name: str) -> None:
+        """Tell a new subscriber, which knows us by ``name``, what there is."""
+        watch = self.watches[by.name] = Watch(by, name)
         crowd = self.offer.joined(by.name, self._node.bits)
         for one in list(self.watches.values()) if crowd else [watch]:
             self._tell_one(one)
@@ -53,11 +54,11 @@ class Teller:
     def herald(self, news: act.Herald) -> None:
         """Tell all at once who streams."""
         node = self._node
-        event = ev.PeerStreams(node.name, news.node, news.quiet, news.over)
         heap, network = node.world.heap, node.world.network
         for watch in self.watches.values():
+            event = ev.PeerStreams(watch.name, news.node, news.quiet, news.over)
             when = heap.now + network.latency(node.host, watch.node.host)
-            heap.at(when, _told, watch.node, [event])
+            heap.at(when, watch.node.links.told, [event])
 
     def left(self, by: Node) -> None:
         """Tell it no more."""
@@ -108,7 +109,7 @@ class Teller:
         if news := self._news(watch):
             world = self._node.world
             when = world.heap.now + world.network.latency(self._node.host, watch.node.host)
-            world.heap.at(when, _told, watch.node, news)
+            world.heap.at(when, watch.node.links.told, news)
 
     def _tell_all(self) -> None:
         for watch in self.watches.values():
@@ -116,7 +117,8 @@ class Teller:
 
     def _news(self, watch: Watch) -> list[ev.Event]:
         node, told = self._node, self.offer.told(watch.node.name)
-        prepared = node.swarm.have is not None and not node.swarm.over
+        # Of a swarm that is whole this very moment the last chunk is told before it ends.
+        prepared = node.begun and node.swarm.have is not None and (node.swarm.closed or not node.swarm.over)
         kind = "growing" if prepared or node.done else "absent"
         if node.done and told == node.world.content.whole:
             kind = "complete"
@@ -130,23 +132,18 @@ class Teller:
         content = node.world.content
         news: list[ev.Event] = []
         if kind == "absent":
-            return [ev.PeerAbsent(node.name)] if watch.told != "absent" else []
+            return [ev.PeerAbsent(watch.name)] if watch.told != "absent" else []
         if watch.told != kind or watch.have & ~have:
             done = kind == "complete"
             field = b"" if done else have.to_bytes((content.count + 7) // 8, "little")
-            news.append(ev.PeerState(node.name, content.size, done, field))
+            news.append(ev.PeerState(watch.name, content.size, done, field))
         elif new := have & ~watch.have:
-            news.append(ev.PeerHave(node.name, tuple(iter_bits(new))))
+            news.append(ev.PeerHave(watch.name, tuple(iter_bits(new))))
         before, states = watch.states, node.midstates
         if before is not states and (before is None or before.states != states.states):
             start = 0
             if before is not None and states.states.startswith(before.states):
                 start = before.length
             tail = states.states[start * states.width :]
-            news.append(ev.PeerMidstates(node.name, start, tail, node.world.list_id(states)))
+            news.append(ev.PeerMidstates(watch.name, start, tail, node.world.list_id(states)))
         return news
-
-
-def _told(node: Node, news: list[ev.Event]) -> None:
-    for event in news:
-        node.post(event)

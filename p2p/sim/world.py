@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from p2p.core.swarm.members import HINTED
 from p2p.core.wire.common import Provider
 from p2p.discovery.dht.addresses import to_endpoint
 from p2p.sim.baselines import RULES
@@ -89,6 +90,7 @@ class World:
         self.tracker = TrackerServer(self, scenario.latency)
         self.invariants = Invariants(self)
         self.peers: dict[str, Peer] = {}
+        """By node id, and by the name that a peer has while only its address is known."""
         self.nodes: list[Node] = []
         self.liars: list[Liar] = []
         self._controls: dict[str, Control] = {}
@@ -180,7 +182,7 @@ class World:
         provider = self._provider(number)
         node = Node(self, number, provider.node, provider, self._host(number))
         self.nodes.append(node)
-        self.peers[node.name] = node
+        self._enter(node)
         self._controls[node.name] = Control(self, node, known)
         return node
 
@@ -195,8 +197,12 @@ class World:
         for number in range(scenario.nodes, total):
             provider, kind = providers[number], LIARS[number % len(LIARS)]
             liar = Liar(self, kind, number, provider.node, provider, self._host(number))
-            self.peers[provider.node] = liar
+            self._enter(liar)
             self.liars.append(liar)
+
+    def _enter(self, peer: Peer) -> None:
+        one = peer.provider
+        self.peers[one.node] = self.peers[f"{HINTED}{one.host}:{one.port}"] = peer
 
     def _sample(self, providers: list[Provider], own: int) -> list[Provider]:
         count = min(self.scenario.known, len(providers) - 1)
@@ -281,6 +287,7 @@ class World:
 
     def _dies(self, node: Node) -> None:
         self._dead.add(node.name)
+        node.up = False
         if node.alive:
             node.alive = False
             if not node.done and node.error is None:

@@ -43,6 +43,8 @@ class Introductions:
         self._heard: Counter[str] = Counter()
         self._news: dict[str, None] = {}
         self._wake = trio.Event()
+        self.on_news: Callable[[], None] = self._wakes
+        """Called when there may be something to ``take``."""
         self._send: Callable[[Known | Streams], None] | None = None
 
     def greeted(self, theirs: PeerHello) -> None:
@@ -98,20 +100,27 @@ class Introductions:
         """Tell the other side who else has or gathers what it subscribed to, until cancelled."""
         self._send = send
         pace = Pace()
-        assert self._theirs is not None
         while True:
             await self._wake.wait()
             await trio.sleep(pace.wait(trio.current_time()))
             self._wake = trio.Event()
-            digests, self._news = tuple(self._news), {}
-            for digest in digests:
-                told = self._served.get(digest)
-                if told is None or len(told) >= HINTS:
-                    continue
-                found = self._exchange.others(digest, self._theirs.node, told)
-                if found:
-                    told |= dict.fromkeys(found)
-                    send(Known(digest, tuple(PeerAddress(*address) for address in found)))
+            for known in self.take():
+                send(known)
+
+    def take(self) -> list[Known]:
+        """Give what the other side is to be told now; it counts as told."""
+        assert self._theirs is not None
+        out: list[Known] = []
+        digests, self._news = tuple(self._news), {}
+        for digest in digests:
+            told = self._served.get(digest)
+            if told is None or len(told) >= HINTS:
+                continue
+            found = self._exchange.others(digest, self._theirs.node, told)
+            if found:
+                told |= dict.fromkeys(found)
+                out.append(Known(digest, tuple(PeerAddress(*address) for address in found)))
+        return out
 
     def _streams(self, news: Streams) -> None:
         if self._send is not None:
@@ -119,4 +128,7 @@ class Introductions:
 
     def _changed(self, digest: str) -> None:
         self._news[digest] = None
+        self.on_news()
+
+    def _wakes(self) -> None:
         self._wake.set()

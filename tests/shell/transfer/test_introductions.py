@@ -48,6 +48,17 @@ async def test_who_subscribes_is_told_of_the_others_in_batches(autojump_clock, n
     nursery.cancel_scope.cancel()
 
 
+async def test_news_can_be_taken_without_its_task(autojump_clock) -> None:
+    exchange, woken = Exchange("own", lambda _: True), []
+    a, b = linked(exchange, "a", "10.0.0.1"), linked(exchange, "b", "10.0.0.2")
+    a.on_news = lambda: woken.append(1)
+    a.serve(D)
+    b.serve(D)
+    assert len(woken) == 2, "when it began, and of another one"
+    assert a.take() == [Known(D, (PeerAddress("10.0.0.2", 5001),))]
+    assert a.take() == []
+
+
 async def test_what_it_holds_is_told_under_the_address_that_was_dialled(autojump_clock) -> None:
     exchange = Exchange("own", lambda _: True)
     a = linked(exchange, "a", "10.0.0.1", 6001)

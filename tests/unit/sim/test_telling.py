@@ -35,3 +35,23 @@ def test_what_a_subscriber_knows_is_what_it_was_told() -> None:
             if peer is not None and peer.have is not None:
                 assert peer.have.bits & ~node.bits == 0
                 assert peer.have.bits & ~node.teller.offer.told(name) == 0
+
+
+def test_of_its_last_chunk_a_node_tells_as_of_any_other() -> None:
+    made = world(until=0.0)
+    made.heap.run(5.0, lambda: any(node.done for node in made.nodes))
+    (holder,) = (node for node in made.nodes if node.done)
+    assert holder.teller.watches
+    assert all(watch.told == "growing" for watch in holder.teller.watches.values()), (
+        "and none is told nothing"
+    )
+
+
+def test_who_does_not_want_the_blob_yet_takes_subscribers_all_the_same() -> None:
+    made = world(until=0.0, tracker=False, known=11, arrival=1.0)
+    made.heap.run(0.5, lambda: False)
+    later = [node for node in made.nodes if not node.begun]
+    assert later
+    for node in later:
+        assert len(node.teller.watches) == 12 - len(later)
+        assert all(watch.told == "absent" for watch in node.teller.watches.values())
