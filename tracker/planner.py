@@ -122,6 +122,9 @@ class Planner:
         lease = self._leases.find(self._table.turn(wanting.blob.digest, wanting.node))
         if lease is not None and lease.holder == wanting.node.id and not lease.done:
             return "granted", lease.epoch, wanting.node.id
+        if lease is not None and not lease.done:
+            # Also where somebody has it all: it was granted to one who got nothing from there.
+            return "held", lease.epoch, lease.holder
         near = self._entries.reach(wanting) == NEAR
         if self._table.whole_near(wanting) if near else self._table.whole_for(wanting):
             return "none", 0, ""

@@ -57,6 +57,10 @@ def groups(most: int, hostile_seeds: int) -> dict[str, list[Scenario]]:
             honest.but(name="90 % hostile", nodes=5, hostile=9.0, seed=seed)
             for seed in range(1, max(2, hostile_seeds // 10))
         ],
+        "unseeded": [
+            Scenario("liars, an origin", 18, size=256 * MIB, hostile=0.28, limit=300.0),
+            Scenario("liars, slow ones, an origin", 21, size=256 * MIB, hostile=0.43, limit=300.0),
+        ],
         "faults": [
             CROWD.but(name="tracker dies", known=30, exchange=True, tracker_down=((3.0, 1e9),)),
             CROWD.but(name="tracker dies, DHT", dht=True, exchange=True, tracker_down=((3.0, 1e9),)),

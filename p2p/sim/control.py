@@ -19,7 +19,7 @@ from p2p.discovery.ledger import Ledger
 from p2p.discovery.static import PLAN_SIZE, StaticPeers
 from p2p.sim.dht import Member
 from tracker import events as tr
-from tracker.core import Tracker
+from tracker.core import SETTLE, Tracker
 
 if TYPE_CHECKING:
     from p2p.core.wire.common import Provider
@@ -48,7 +48,10 @@ class TrackerServer:
         """Begin with nothing known."""
         self.up = True
         now = self._world.heap.now
-        self.core = Tracker(now, first_epoch=1 + int(now * 1000))
+        before = (
+            0.0 if self._conns else SETTLE
+        )  # it ran before the crowd came, once it has one it begins anew
+        self.core = Tracker(now - before, first_epoch=1 + int(now * 1000))
 
     def stop(self) -> None:
         """Be gone, and forget."""

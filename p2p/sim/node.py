@@ -165,6 +165,8 @@ class Node:
                 case act.OpenOrigin(first=first, epoch=epoch):
                     self._origin = token = object()
                     heap.at(heap.now + 2 * world.origin.latency, self._opened, first, epoch, token)
+                case act.KeepLease(epoch=epoch, offset=offset):
+                    world.control(self).progress(epoch, offset)
                 case act.CloseOrigin(epoch=epoch, done=done):
                     self._close_origin(epoch, done=done)
                 case act.Relink(midstates=midstates):
@@ -308,7 +310,7 @@ class Node:
         self._announce()
         if self.world.scenario.streaming:
             self.swarm.readers.active[1].position = self.swarm.layout.offset(self.swarm.have.prefix())  # type: ignore[union-attr]
-        self.teller.seeds(self._origin is not None, self.swarm.members)
+        self.teller.seeds(self.swarm)
 
     def _announce(self) -> None:
         held = self.bits.bit_count()
@@ -368,7 +370,7 @@ class Node:
             self.midstates = content.shared(self.midstates.joined(index, after))
         self.bits |= 1 << index
         self.world.control(self).progress(epoch, content.layout.offset(index + 1))
-        self.teller.offer.spread = self.swarm.members.spread
+        self.teller.offer.spread = self.swarm.spread
         self.post(ev.OriginAppended(index, 1, self.midstates))
         if index == content.count - 1 and self._origin is token:
             self._origin = None

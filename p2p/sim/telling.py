@@ -14,9 +14,9 @@ from p2p.core.swarm.offer import Offer
 
 if TYPE_CHECKING:
     from p2p.core.swarm import actions as act
-    from p2p.core.swarm.members import Members
     from p2p.core.swarm.midstates import Midstates
     from p2p.core.swarm.rng import Rng
+    from p2p.core.swarm.swarm import Swarm
     from p2p.sim.node import Node
 
 
@@ -65,11 +65,11 @@ class Teller:
         self.watches.pop(by.name, None)
         self.offer.left(by.name)
 
-    def seeds(self, streams: bool, members: Members) -> None:
-        """Chunks came: by the origin's stream, from other zones where this node lets them in, or neither."""
-        if lets_in := members.lets_in:
-            self.offer.spread = members.spread
-        self.offer.seeding = streams or lets_in
+    def seeds(self, swarm: Swarm) -> None:
+        """Chunks came: from the origin, from other zones where this node lets them in, or from near peers."""
+        if feeds := swarm.feeds:
+            self.offer.spread = swarm.spread
+        self.offer.seeding = feeds
         self.invite()
 
     def freed(self, seconds: float) -> None:

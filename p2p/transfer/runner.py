@@ -59,7 +59,7 @@ class Runner:
         self._requests: dict[int, trio.CancelScope] = {}
         self._origin: trio.CancelScope | None = None
         self._streaming = trio.Lock()
-        self._lets_in = False
+        self._feeds = False
         self._next_reader = 1
         self.readers = 0
         self._prefetches: set[int] = set()
@@ -221,6 +221,8 @@ class Runner:
                 self._parts.statistics.leases_taken += 1
                 self._origin = trio.CancelScope()
                 start(self._stream, first, epoch, self._origin)
+            case act.KeepLease(epoch=epoch, offset=offset):
+                self._parts.leases.progress(digest, epoch, offset)
             case act.CloseOrigin(epoch=epoch, done=done):
                 if self._origin is not None:
                     self._origin.cancel()
@@ -253,11 +255,10 @@ class Runner:
     def _advance(self) -> None:
         assert self.layout is not None
         assert self.swarm.have is not None
-        if (lets_in := self.swarm.members.lets_in) or self._lets_in:
-            # Into its zone a node brings a blob as it would from the origin: each chunk told to one first.
-            self._lets_in = lets_in
-            self._parts.holdings.seeding(self.wanted.digest, on=lets_in or self.swarm.turn.streaming)
-            self._parts.holdings.spread(self.wanted.digest, self.swarm.members.spread)
+        if (feeds := self.swarm.feeds) or self._feeds:
+            self._feeds = feeds
+            self._parts.holdings.seeding(self.wanted.digest, on=feeds)
+            self._parts.holdings.spread(self.wanted.digest, self.swarm.spread)
         self._parts.holdings.changed(self.wanted.digest)
         held = len(self.swarm.have)
         self._parts.discovery.announce(Holding(str(self.wanted.digest), self.layout.size, held, False))
@@ -309,7 +310,7 @@ class Runner:
         assert self.partial is not None
         self._parts.statistics.chunks_verified += count
         self.tally.got(None, size)
-        self._parts.holdings.spread(self.wanted.digest, self.swarm.members.spread)
+        self._parts.holdings.spread(self.wanted.digest, self.swarm.spread)
         self.post(ev.OriginAppended(first, count, self.partial.midstates))
 
     async def _relink(self, midstates: Midstates) -> None:

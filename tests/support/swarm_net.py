@@ -394,6 +394,10 @@ class Net:
         if index + 1 < self.blob.count:
             self.at(1 / self.rate, self.origin_step, node, index + 1, token)
 
+    def do_keeplease(self, node, action):
+        if self.lease == node.name and self.epoch == action.epoch:
+            self.lease_at = self.now
+
     def do_closeorigin(self, node, action):
         node.origin = None
         if self.lease == node.name and action.epoch:

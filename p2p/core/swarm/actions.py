@@ -69,6 +69,14 @@ class OpenOrigin:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepLease:
+    """Tell the tracker that the lease of ``epoch`` is of use: ``offset`` bytes have come from the origin."""
+
+    epoch: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseOrigin:
     """Stop the stream, if one is open, and give the lease of ``epoch`` back."""
 
@@ -144,6 +152,7 @@ Action = (
     | Request
     | Cancel
     | OpenOrigin
+    | KeepLease
     | CloseOrigin
     | Adopt
     | Relink

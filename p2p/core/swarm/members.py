@@ -67,6 +67,10 @@ class Members:
         """Those that failed lately."""
         return frozenset(name for name, at in self._failed.items() if at > now)
 
+    def claimants(self, since: float) -> frozenset[str]:
+        """Peers that have claimed to have everything since then, or longer."""
+        return frozenset(name for name, peer in self.peers.items() if peer.complete and peer.heard <= since)
+
     def planned(
         self, providers: tuple[Provider, ...], layout: Layout | None, now: float, *, stuck: bool = False
     ) -> None:
@@ -251,14 +255,16 @@ class Members:
         """Whether the tracker lets this node, of all in its zone, get the blob from other zones."""
         return self.guided and bool(self._zone) and any(peer.far for peer in self.peers.values())
 
-    @property
-    def spread(self) -> int:
-        """Chunks that others hold, of this zone where one node lets the blob in, as bits."""
-        if not self.lets_in:
+    def spread(self, *, doubted: bool = False) -> int:
+        """Chunks that others hold, of this zone where one node lets the blob in, as bits.
+
+        ``doubted``: without those who claim to have everything.
+        """
+        if not self.lets_in and not doubted:
             return self.rarity.available
         bits = 0
         for peer in self.peers.values():
-            if peer.have is not None and not peer.far:
+            if peer.have is not None and not (peer.far and self.lets_in) and not (peer.complete and doubted):
                 bits |= peer.have.bits
         return bits
 

@@ -47,6 +47,11 @@ class OriginTurn:
         self._attempts = 0
         self._first = 0
         self._distrust = False
+        self._offset = 0
+        self.starves = False
+        """Whether discovery was asked last because nothing came from those who claim to have everything."""
+        self.alone = False
+        """Whether the lease was granted for that: they are not counted on."""
 
     @property
     def possible(self) -> bool:
@@ -69,6 +74,8 @@ class OriginTurn:
         """Take what discovery says of the lease."""
         match event.lease:
             case ev.LeaseState.GRANTED if self.allowed:
+                if event.exclusive and not (self.granted and event.epoch == self.epoch):
+                    self.alone = self.starves
                 self.granted, self.held_elsewhere = True, False
                 self.epoch, self.exclusive, self.impatient = event.epoch, event.exclusive, False
                 self.given_up = None
@@ -93,7 +100,7 @@ class OriginTurn:
     def lost(self, epoch: int, out: list[act.Action]) -> None:
         """Another node has the lease now."""
         if self.granted and epoch == self.epoch:
-            self.granted = False
+            self.granted = self.alone = False
             self.held_elsewhere = True
             if self.streaming:
                 self.streaming = False
@@ -104,6 +111,12 @@ class OriginTurn:
         self._attempts = 0
         self._distrust = False
 
+    def read(self, size: int, out: list[act.Action]) -> None:
+        """``size`` bytes came that were asked for by range: they keep the lease as a stream's do."""
+        self._offset += size
+        if self.epoch:
+            out.append(act.KeepLease(self.epoch, self._offset))
+
     def failed(self, event: ev.OriginFailed, now: float, out: list[act.Action]) -> None:
         """A stream or a range request failed: try again, or give up and let others try."""
         self.streaming = False
@@ -112,7 +125,7 @@ class OriginTurn:
             self.given_up = event.error
             if self.granted:
                 out.append(act.CloseOrigin(self.epoch, done=False))
-            self.granted = False
+            self.granted = self.alone = False
             self.retry_at = None
         else:
             self.retry_at = now + max(event.retry_after, FIRST_RETRY * 2 ** (self._attempts - 1))
@@ -168,7 +181,7 @@ class OriginTurn:
             out.append(self.streams.last())
         if self.granted or self.streaming:
             out.append(act.CloseOrigin(self.epoch, done=True))
-        self.granted = self.streaming = False
+        self.granted = self.streaming = self.alone = False
 
     def interrupt(self, out: list[act.Action]) -> None:
         """Stop the stream, and keep the lease: it goes on under another list."""
@@ -180,7 +193,7 @@ class OriginTurn:
         """The swarm ends without the blob."""
         if self.granted or self.streaming:
             out.append(act.CloseOrigin(self.epoch, done=False))
-        self.granted = self.streaming = False
+        self.granted = self.streaming = self.alone = False
 
     def _open(self, swarm: Swarm, first: int) -> None:
         self.streaming = True
@@ -206,7 +219,8 @@ class OriginTurn:
         offered = 0
         if not self._distrust:  # else they had time enough to keep what they promise
             for peer in swarm.peers.values():
-                offered |= swarm.offered_by(peer)
+                if not (self.alone and peer.complete):
+                    offered |= swarm.offered_by(peer)
         holes = swarm.link_bits & ~swarm.have.bits & ~offered & ~swarm.requests.bits
         if self.streaming:
             holes &= (1 << self._first) - 1  # what lies behind, the stream brings

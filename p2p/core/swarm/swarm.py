@@ -23,6 +23,7 @@ from p2p.core.swarm.patience import Patience
 from p2p.core.swarm.readers import Readers
 from p2p.core.swarm.requests import Requests
 from p2p.core.swarm.schedule import Schedule
+from p2p.core.swarm.search import Search
 from p2p.errors import OriginProtocolError, PeerError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Swarm:
         self.flow = Flow()
         self.patience = Patience()
         self._schedule = Schedule(self, rng)
-        self._stuck: float | None = None  # what ``_stuck_at`` gave at the end of the last event
+        self._search = Search(self)
 
     # ── the three verbs ────────────────────────────────────────────────────────────────────────────
 
@@ -80,8 +81,7 @@ class Swarm:
         self.readers.lonely = None if self.readers.active else now
         if self.layout is not None:
             self.out.append(act.Prepare(self.layout.size))
-        self._seek(now)
-        self._stuck = self._stuck_at()
+        self._search.start(now)
         return self._drain()
 
     def handle(self, event: ev.Event, now: float) -> list[act.Action]:
@@ -100,7 +100,7 @@ class Swarm:
         due = self.readers.ends(self.settings.grace)
         if self.dispute.relinking:
             return due
-        for at in self._schedule.next_late(), self.turn.deadline, self.dispute.deadline, self._stuck:
+        for at in self._schedule.next_late(), self.turn.deadline, self.dispute.deadline, self._search.due:
             if at is not None and (due is None or at < due):
                 due = at
         return due
@@ -137,6 +137,16 @@ class Swarm:
         if self.lists.own or self.layout is None or not self.settings.links:
             return False
         return self.lists.adopted.full(self.layout.count) and not self.anchored
+
+    @property
+    def feeds(self) -> bool:
+        """Whether it brings in what nobody around has: each chunk is to go out once before any does twice."""
+        return self.turn.streaming or self.turn.alone or self.members.lets_in
+
+    @property
+    def spread(self) -> int:
+        """Chunks that others hold, as bits: of this zone where one node lets the blob in."""
+        return self.members.spread(doubted=self.turn.alone)
 
     @property
     def link_bits(self) -> int:
@@ -287,9 +297,12 @@ class Swarm:
                     return
         if event.last and self.requests.end(event.request) is not None:
             self.requests.timed(event.seconds, pending.count)
+            size = self.layout.length(pending.first, pending.count)
             if peer is not None:
                 peer.requests -= 1
-                peer.measured(self.layout.length(pending.first, pending.count), event.seconds)
+                peer.measured(size, event.seconds)
+            elif pending.peer == act.ORIGIN:
+                self.turn.read(size, self.out)
         if not fresh:
             return
         if peer is not None:
@@ -318,6 +331,10 @@ class Swarm:
         if fresh:
             self.out.append(act.Advance(fresh))
 
+    def nobody(self) -> None:
+        """There is nobody, and nothing, that it could be had from."""
+        self._fail(self.turn.given_up or PeerError(str(self.digest), *NOBODY))
+
     def damaged(self) -> None:
         """The origin's bytes, from the first one on, do not have the digest."""
         self._fail(OriginProtocolError(str(self.digest), *DAMAGED), discard=True)
@@ -341,10 +358,7 @@ class Swarm:
         if self.have is not None:
             self._schedule.ask(now)
         self.turn.take(self, now)
-        if (at := self._stuck_at()) is not None and now >= at:
-            self._seek_or_claim(now)
-            at = self._stuck_at()
-        self._stuck = at
+        self._search.settle(now)
 
     def _close_if_whole(self) -> bool:
         links = self.settings.links
@@ -357,29 +371,6 @@ class Swarm:
         self.members.unlink_all("complete")
         self.out.append(act.Finish())
         return True
-
-    def _seek(self, now: float) -> None:
-        self.patience.sought = now
-        self.out.append(act.Seek(self.turn.possible, self.members.unreachable(now)))
-
-    def _stuck_at(self) -> float | None:
-        """When it is time to ask discovery again, or to lose patience."""
-        if self.turn.busy or self.requests.origin or self.requests.held:
-            return None
-        return self.patience.due(alone=not self.peers and not self.turn.held_elsewhere)
-
-    def _seek_or_claim(self, now: float) -> None:
-        if not self.patience.over(now):
-            if self.patience.stalled(now):
-                self.dispute.stuck(now)
-            self._seek(now)
-            return
-        self.patience.progress = now
-        if self.turn.possible:
-            self.turn.claim(now)
-            self.turn.take(self, now)
-        elif not self.requests.pending:
-            self._fail(self.turn.given_up or PeerError(str(self.digest), *NOBODY))
 
     def _fail(self, error: Exception, *, discard: bool = False) -> None:
         self.members.unlink_all("the swarm failed")

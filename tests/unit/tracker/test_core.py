@@ -44,6 +44,21 @@ def test_an_unreachable_provider_does_not_count(world):
     assert world.plan(b).providers == ()
 
 
+def test_who_got_nothing_from_those_who_have_it_all_streams_for_the_others(world):
+    """A node that names them unreachable has the lease; the others hear of it, though they named nobody."""
+    a, b, c = world.node("a"), world.node("b"), world.node("c")
+    world.have(a, A)
+    world.want(b, A)
+    world.want(c, A)
+    assert {world.plan(one).lease for one in (b, c)} == {"none"}
+    world.want(b, A, unreachable=(nid("a"),))
+    assert world.plan(b).lease == "granted"
+    world.advance(1.0)
+    plan = world.plan(c)
+    assert (plan.lease, plan.holder) == ("held", nid("b"))
+    assert nid("b") in [one.node for one in plan.providers]
+
+
 def test_a_lease_without_progress_is_stolen_by_who_has_most(world):
     a, b, c = world.node("a"), world.node("b"), world.node("c")
     world.want(a, A)

@@ -188,6 +188,64 @@ def holding(rig: Rig, *have: int) -> None:
     rig.swarm.lists.adopted, rig.swarm.lists.own = states(rig.count), False
 
 
+def stalled(rig: Rig, *names: str) -> None:
+    """They have claimed everything for a while and gave nothing."""
+    for name in names:
+        rig.seeder(name)
+    rig.tick(STALL + 1)
+    (seek,) = rig.of(act.Seek)
+    assert seek.lease
+    assert seek.unreachable == frozenset(names)
+
+
+def test_a_lease_for_want_of_progress_counts_on_nobody_who_claims_everything() -> None:
+    rig = Rig(20)
+    stalled(rig, "mute", "liar")
+    rig.grant(epoch=5)
+    begun = 2  # these two are still asked of them
+    assert [(one.provider, one.first) for one in rig.of(act.Request)] == [
+        (None, begun),
+        (None, begun + HOLE_RUN),
+    ]
+    first, _ = rig.of(act.Request)
+    rig.take(first)
+    assert [(one.provider, one.first) for one in rig.of(act.Request) if one.provider is None] == [
+        (None, begun + 2 * HOLE_RUN)
+    ]
+    assert rig.of(act.KeepLease) == [act.KeepLease(5, HOLE_RUN * MIB)], "it is of use: nobody is to steal it"
+    assert rig.swarm.feeds
+    assert rig.swarm.spread == 0, "what they claim has not spread"
+
+
+def test_such_a_lease_leaves_out_what_others_gather() -> None:
+    rig = Rig(20)
+    stalled(rig, "mute")
+    rig.follower("b", states(20), Bitfield(20, range(6)))
+    rig.grant(epoch=5)
+    assert [one.first for one in rig.of(act.Request) if one.provider is None] == [6, 10]
+    assert rig.swarm.spread == 0b111111
+
+
+def test_any_other_lease_counts_on_those_who_have_it_all() -> None:
+    rig = Rig(20)
+    holding(rig, 0)
+    rig.seeder("a")
+    rig.grant(epoch=5)
+    assert not [one for one in rig.of(act.Request) if one.provider is None]
+    assert not rig.swarm.feeds
+
+
+def test_with_the_lease_lost_they_are_counted_on_again() -> None:
+    rig = Rig(20)
+    stalled(rig, "mute")
+    rig.grant(epoch=5)
+    rig(ev.LeaseLost(5))
+    assert not rig.swarm.feeds
+    rig.plan(lease=ev.LeaseState.NONE)
+    rig.grant(epoch=6)
+    assert rig.swarm.turn.alone, "nothing has come from them since"
+
+
 def test_single_chunks_that_no_peer_has_are_asked_of_the_origin() -> None:
     rig = Rig(20)
     holding(rig, *range(3), *range(9, 12))

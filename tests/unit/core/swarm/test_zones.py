@@ -120,9 +120,9 @@ def test_what_has_spread_is_what_the_zone_has() -> None:
     rig = ready("a1", "b1")
     holds(rig, "a1", 3, 4)
     holds(rig, "b1")
-    assert rig.swarm.members.spread == 0b11000
+    assert rig.swarm.spread == 0b11000
     rig = Rig(COUNT)
     plan(rig, "a1", "b1")
     holds(rig, "b1", 5)
-    assert rig.swarm.members.spread == 0b100000, "without a zone of one's own all are alike"
+    assert rig.swarm.spread == 0b100000, "without a zone of one's own all are alike"
     assert not rig.swarm.members.lets_in

@@ -1,0 +1,108 @@
+"""Asks discovery for peers and for the lease, and goes to the origin when all others had time enough."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from p2p.core.swarm import actions as act
+from p2p.core.swarm.patience import STALL
+
+if TYPE_CHECKING:
+    from p2p.core.swarm.swarm import Swarm
+
+LOOK_EVERY: Final = 1.0
+"""Seconds between two looks whether a swarm starves; it does where two in a row say so."""
+
+LONG: Final = 5.0
+"""A swarm that is through in so many seconds is not slow, whatever it could be."""
+
+IDLE_SHARE: Final = 0.25
+"""A swarm starves that gets no more than this share of what a peer was seen to send alone."""
+
+FEW: Final = 4
+"""Missing chunks that peers without the whole blob have, up to which they wait for those that have it."""
+
+
+class Search:
+    """One swarm's questions to discovery. ``due``: when the next one is, as of the end of the last event."""
+
+    def __init__(self, swarm: Swarm) -> None:
+        self._swarm = swarm
+        self._look_at = 0.0
+        self._thin = False
+        self.due: float | None = None
+
+    def start(self, now: float) -> None:
+        """Ask for the first time."""
+        self._look_at = now + LOOK_EVERY
+        self._ask(now, starves=False)
+        self.due = self._at()
+
+    def settle(self, now: float) -> None:
+        """After an event: ask again, or lose patience, if it is time."""
+        at = self._at()
+        if at is not None and now >= at:
+            self._ask_or_claim(now)
+            at = self._at()
+        self.due = at
+
+    def _at(self) -> float | None:
+        swarm = self._swarm
+        if swarm.turn.busy or swarm.requests.origin or swarm.requests.held:
+            return None
+        due = swarm.patience.due(alone=not swarm.peers and not swarm.turn.held_elsewhere)
+        return min(due, self._look_at)
+
+    def _ask(self, now: float, *, starves: bool) -> None:
+        swarm = self._swarm
+        failed = swarm.members.unreachable(now)
+        swarm.turn.starves = starves and swarm.turn.possible
+        if swarm.turn.starves:
+            # For their sake a tracker would keep the origin back.
+            failed |= swarm.members.claimants(now - STALL)
+        swarm.patience.sought = now
+        swarm.emit(act.Seek(swarm.turn.possible, failed))
+
+    def _ask_or_claim(self, now: float) -> None:
+        swarm = self._swarm
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            thin, self._thin = self._thin, self._starves()
+            if thin and self._thin:
+                self._ask(now, starves=True)
+        if now < swarm.patience.due(alone=not swarm.peers and not swarm.turn.held_elsewhere):
+            return
+        if not swarm.patience.over(now):
+            if stalled := swarm.patience.stalled(now):
+                swarm.dispute.stuck(now)
+            self._ask(now, starves=stalled)
+            return
+        swarm.patience.progress = now
+        if swarm.turn.possible:
+            swarm.turn.claim(now)
+            swarm.turn.take(swarm, now)
+        elif not swarm.requests.pending:
+            swarm.nobody()
+
+    def _starves(self) -> bool:
+        """Whether all wait for a few that have the whole blob and give little of it.
+
+        Then peers that gather it have nothing that is missing here, and send what they get much faster than
+        it comes. Where it comes over a thin uplink from another zone that is as it must be.
+        """
+        swarm, turn = self._swarm, self._swarm.turn
+        if not turn.possible or turn.granted or turn.held_elsewhere or swarm.have is None:
+            return False
+        assert swarm.layout is not None
+        offered, fastest, left = 0, 0.0, swarm.have.count - len(swarm.have)
+        for peer in swarm.peers.values():
+            if peer.far:
+                return False
+            if not peer.complete:
+                offered |= swarm.offered_by(peer)
+                fastest = max(fastest, peer.rate)
+        return (
+            (offered & ~swarm.have.bits).bit_count() <= FEW
+            and 0 < swarm.flow.rate <= IDLE_SHARE * fastest
+            and left * swarm.layout.chunk > LONG * swarm.flow.rate
+        )
