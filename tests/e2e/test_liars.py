@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.e2e.conftest import UPSTREAM, Gallery
 from tests.support.hostile import HostilePeer, Lie
-from tests.support.nodes import Node, pull_blob, pull_image
+from tests.support.nodes import Node, Tracker, pull_blob, pull_image, swarm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,35 @@ def test_a_peer_of_every_kind(lie: Lie, directory: Path, origin: DockerRegistry,
         else:
             assert banned == set()
             assert refused == 0
+
+
+def test_who_claims_everything_and_sends_nothing_does_not_have_all_go_to_the_origin(
+    directory: Path, origin: DockerRegistry, gallery: Gallery
+) -> None:
+    """The tracker takes their word for it until the nodes name them; then one node reads it for all."""
+    image = gallery[TAG]
+    (layer,) = (b for b in image.blobs if b.diff_id)
+    files = {layer.digest: layer.path}
+    with (
+        Tracker(directory) as tracker,
+        HostilePeer(files, Lie.STALL, name="mute", tracker=tracker.url) as mute,
+        HostilePeer(files, Lie.STALL, name="dumb", tracker=tracker.url) as dumb,
+        swarm(
+            directory,
+            ("one", "two", "three"),
+            upstreams={UPSTREAM: origin.address},
+            tracker=tracker.url,
+        ) as nodes,
+        ThreadPoolExecutor(len(nodes)) as pool,
+    ):
+        origin.traffic()
+
+        pulls = [pool.submit(pull_image, node.registry, REPOSITORY, TAG) for node in nodes]
+
+        assert [pull.result() for pull in pulls] == [image.digest] * len(nodes)
+        assert mute.requests
+        assert dumb.requests
+        assert origin.traffic().egress(layer.digest) <= 1.02 * layer.size
 
 
 def test_a_liar_is_banned_and_named(directory: Path, origin: DockerRegistry, gallery: Gallery) -> None:

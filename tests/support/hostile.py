@@ -19,7 +19,7 @@ from p2p.core.oci.digest import Digest
 from p2p.core.swarm.chunks import Layout
 from p2p.core.swarm.midstates import Midstates as StateList
 from p2p.core.wire.codec import decoder, encode
-from p2p.core.wire.common import PROTOCOL_VERSION
+from p2p.core.wire.common import PROTOCOL_VERSION, Holding
 from p2p.core.wire.peer import (
     Absent,
     FindReference,
@@ -30,6 +30,7 @@ from p2p.core.wire.peer import (
     State,
     Subscribe,
 )
+from p2p.core.wire.tracker import Announce, NodeHello
 from p2p.store.verify import LinkHasher
 from tests.support.liar import Replayed, read_head
 
@@ -53,11 +54,15 @@ class Lie(Enum):
 class HostilePeer:
     """Claims to have the blobs in ``files``, by digest; ``requests`` counts what it was asked for.
 
-    ``address`` is for ``--peer``; ``node`` is the id it greets with and that bans name.
+    ``address`` is for ``--peer``; ``node`` is the id it greets with and that bans name. ``tracker``: the URL
+    of one that it announces itself to.
     """
 
-    def __init__(self, files: Mapping[str, Path], lie: Lie, *, name: str = "hostile") -> None:
+    def __init__(
+        self, files: Mapping[str, Path], lie: Lie, *, name: str = "hostile", tracker: str = ""
+    ) -> None:
         self.name = name
+        self._tracker = tracker
         self.node = name.encode().hex().ljust(32, "0")[:32]
         self.lie = lie
         self.requests = 0
@@ -83,8 +88,25 @@ class HostilePeer:
         with trio.CancelScope() as scope:
             token = trio.lowlevel.current_trio_token()
             self._stop = lambda: token.run_sync_soon(scope.cancel)
-            self._ready.set()
-            await trio.serve_listeners(self._serve, [listener])
+            async with trio.open_nursery() as nursery:
+                if self._tracker:
+                    await nursery.start(self._announce)
+                self._ready.set()
+                await trio.serve_listeners(self._serve, [listener])
+
+    async def _announce(self, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio_websocket.open_websocket_url(self._tracker) as websocket:
+            hello = NodeHello(PROTOCOL_VERSION, self.node, self.name, "127.0.0.1", self._port)
+            await websocket.send_message(encode(hello))
+            await websocket.get_message()
+            held = (
+                Holding(digest, blob.layout.size, blob.layout.count, complete=True)
+                for digest, blob in self._blobs.items()
+            )
+            await websocket.send_message(encode(Announce(tuple(held))))
+            task_status.started()
+            while True:
+                await websocket.get_message()
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio_websocket.ConnectionClosed):
