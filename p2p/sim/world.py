@@ -189,12 +189,13 @@ class World:
     def _build(self) -> None:
         scenario = self.scenario
         hostile = round(scenario.nodes * scenario.hostile)
-        total = scenario.nodes + hostile
+        honest = scenario.nodes + scenario.idle
+        total = honest + hostile
         providers = [self._provider(number) for number in range(total)]
-        for number in range(scenario.nodes):
+        for number in range(honest):
             known = self._sample(providers, number) if scenario.known else []
             self._add_node(number, known)
-        for number in range(scenario.nodes, total):
+        for number in range(honest, total):
             provider, kind = providers[number], LIARS[number % len(LIARS)]
             liar = Liar(self, kind, number, provider.node, provider, self._host(number))
             self._enter(liar)
@@ -239,7 +240,7 @@ class World:
             for start, stop in scenario.tracker_down:
                 heap.at(start, self._tracker_lost)
                 heap.at(stop, self._tracker_up)
-        for node in self.nodes:
+        for node in self.nodes[: scenario.nodes]:
             self._coming += 1
             early = node.number < scenario.seeders
             heap.at(
