@@ -15,8 +15,9 @@ class Scenario:
     """Rates in bytes a second, times in seconds, shares from 0 to 1.
 
     ``nodes`` honest nodes that all want the blob, ``arrival`` seconds apart at most; ``seeders`` of them have
-    it already. ``idle`` others take part and want nothing. ``hostile`` peers for each honest node, of all kinds in turn. ``tracker_down``: from when to
-    when, also more than once; ``origin_down`` alike. ``known``: peers each node knows without the tracker.
+    it already. ``idle`` others take part and want nothing. ``hostile`` peers for each honest node, of all
+    kinds in turn. ``tracker_down``: from when to when, also more than once; ``origin_down`` alike. ``known``:
+    peers each node knows without the tracker.
     ``dht``: all are in the DHT, which each joined by one other. ``exchange``: peers tell of others.
     ``entry_dies``: when the node that lets the blob into a zone dies, 0: it does not.
     ``churn``: share of nodes that die at some time within ``churn_span``; half of them are replaced.

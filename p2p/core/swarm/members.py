@@ -72,9 +72,17 @@ class Members:
         return frozenset(name for name, peer in self.peers.items() if peer.complete and peer.heard <= since)
 
     def planned(
-        self, providers: tuple[Provider, ...], layout: Layout | None, now: float, *, stuck: bool = False
+        self,
+        providers: tuple[Provider, ...],
+        layout: Layout | None,
+        now: float,
+        *,
+        stuck: bool = False,
+        found: bool = False,
     ) -> None:
         """Meet the providers that are new, in their order, while there is room.
+
+        ``found``: they said that they have or gather it, so those who don't make room for them.
 
         Those of other zones only as the tracker's plans say: who is not in the latest one is let go. Without
         a tracker they are met where nobody near is known, or is of help (``stuck``).
@@ -99,7 +107,7 @@ class Members:
                 and address not in addresses
                 and now >= self._failed.get(provider.node, 0.0)
                 and not self._reputation.banned(provider.node, now)
-                and len(self.peers) < self._most
+                and self._has_room(found=found)
             ):
                 addresses.add(address)
                 self._meet(provider, layout, now)
@@ -124,12 +132,14 @@ class Members:
         unproven = sum(name.startswith(HINTED) for name in silent)
         for told in self._hints.values():
             for address in told:
-                if unproven >= UNPROVEN or len(self.peers) >= self._most:
+                if unproven >= UNPROVEN:
                     return
                 name = f"{HINTED}{address[0]}:{address[1]}"
                 failed = now < self._failed_at.get(address, 0.0) or self._reputation.banned(name, now)
                 if address in addresses or name in self.peers or failed:
                     continue
+                if not self._has_room(found=True):
+                    return
                 addresses.add(address)
                 unproven += 1
                 self._meet(Provider(name, name.removeprefix(HINTED), *address), layout, now)
@@ -149,7 +159,7 @@ class Members:
         except ValueError as error:
             self.accuse(peer, f"bitfield: {error}", -1, now)
             return
-        peer.complete = event.complete
+        peer.complete, peer.idle = event.complete, False
         peer.heard = now
         self.holds(peer, Bitfield.full(layout.count) if event.complete else have)
         self._try_hints(layout, now)
@@ -172,6 +182,7 @@ class Members:
     def absent(self, name: str, layout: Layout | None, now: float) -> None:
         """A peer holds nothing now; it will say when that changes."""
         if name in self.peers:
+            self.peers[name].idle = True
             self.holds(self.peers[name], Bitfield(layout.count if layout is not None else 1))
             self._try_hints(layout, now)
 
@@ -312,6 +323,22 @@ class Members:
     def offer(self, held: int) -> bool:
         """Whether anybody may still supply a chunk that is not among ``held`` (bits)."""
         return any(peer.have is None or peer.have.bits & ~held for peer in self.peers.values())
+
+    def _has_room(self, *, found: bool) -> bool:
+        """Whether one more may be met; for one that is known to want the blob an idle peer is let go.
+
+        Without a tracker a node first tries whom it knows: in a large cluster none of them may have it, and
+        all seats would be theirs.
+        """
+        if len(self.peers) < self._most:
+            return True
+        if not found or self.guided:
+            return False
+        # From the end: those that everybody ranks first are where the few meet.
+        idle = next((name for name in reversed(self.peers) if self.peers[name].idle), "")
+        if idle:
+            self._remove(idle, "it has nothing, and others do")
+        return bool(idle)
 
     def _meet(self, provider: Provider, layout: Layout | None, now: float) -> None:
         peer = self.peers[provider.node] = Peer(provider, now, far=self._far(provider))

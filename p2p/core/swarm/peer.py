@@ -57,6 +57,8 @@ class Peer:
     """Requests in a row that were late and were given up, or that another peer answered."""
     refused: int = 0
     """Times that it was busy, since its last chunk, while it sent us nothing."""
+    idle: bool = False
+    """It said that it has nothing and gathers nothing."""
     far: bool = False
     """In another zone: asked only for what nobody near has."""
     direct: bool = False

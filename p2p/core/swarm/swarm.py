@@ -238,7 +238,8 @@ class Swarm:
             self._sized(event.size)
         self.turn.planned(event, self.out)
         self.members.guided = event.exclusive
-        self.members.planned(event.providers, self.layout, now, stuck=self.patience.stalled(now))
+        stuck, found = self.patience.stalled(now), event.route == "dht"
+        self.members.planned(event.providers, self.layout, now, stuck=stuck, found=found)
 
     def _sized(self, size: int) -> None:
         if self.layout is None and size <= MAX_BLOB:

@@ -246,6 +246,8 @@ def test_one_that_answers_makes_room_for_the_next() -> None:
     rig(ev.PeerAbsent("static:10.0.0.1:5001"))
     assert len(linked(rig)) == 1
     rig(ev.PeerState("static:10.0.0.2:5001", SIZE, complete=True))
+    assert len(linked(rig)) == 1, "in the seat of the one that has nothing"
+    rig(ev.PeerState("static:10.0.0.3:5001", SIZE, complete=True))
     assert linked(rig) == [], "all seats are taken"
 
 
@@ -285,3 +287,24 @@ def test_one_that_claims_too_much_is_gone_from_the_counts() -> None:
     rig(ev.PeerHave("b", (2, COUNT)))
     assert "b" not in rig.swarm.peers
     assert rig.swarm.members.rarity.planes == [0b1]
+
+
+def test_who_has_nothing_makes_room_for_those_that_others_speak_of_or_the_dht_finds() -> None:
+    rig = Rig(COUNT, peers=4)
+    rig.plan("a", "b", "c", "d", exclusive=False)
+    assert linked(rig) == ["a", "b", "c", "d"], "four seats"
+    for name in "abc":
+        rig(ev.PeerAbsent(name))
+    rig.seeder("d", TRUE)
+    rig.plan("e", exclusive=False)
+    assert linked(rig) == [], "one that is merely known is no better"
+    rig(ev.Planned((provider("e"), provider("f")), exclusive=False, route="dht"))
+    assert linked(rig) == ["e", "f"]
+    assert [gone.provider.node for gone in rig.of(act.Unlink)] == ["c", "b"]
+    rig(ev.PeerKnown("d", hosts(1, 2)))
+    assert linked(rig) == ["static:10.0.0.1:5001"], "the last idle one goes, and nobody of use"
+    assert list(rig.swarm.peers) == ["d", "e", "f", "static:10.0.0.1:5001"]
+    rig(ev.PeerAbsent("e"))
+    rig.follower("e", TRUE, Bitfield(COUNT))
+    rig(ev.Planned((provider("g"),), exclusive=False, route="dht"))
+    assert linked(rig) == [], "it gathers it meanwhile"
