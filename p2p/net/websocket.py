@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 RECEIVE_BYTES: Final = 64 * 1024
-SEND_BYTES: Final = 64 * 1024
-"""Messages wait for each other up to so many bytes, and go out together."""
-
 HEAD_BYTES: Final = 16 * 1024
 CLOSE_SECONDS: Final = 1.0
 """For the other side's goodbye."""
@@ -55,8 +52,6 @@ class WebSocket:
         self._rest = rest
         self._client = client
         self._masks = b""
-        self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
         self._sending = trio.Lock()
         self._torn = False
         """A frame may have gone out in part: nothing can follow it."""
@@ -91,18 +86,6 @@ class WebSocket:
         """Send messages, in one piece."""
         if data := b"".join(self._frame(BINARY, message) for message in messages):
             await self._write(data)
-
-    async def put(self, message: bytes) -> None:
-        """Have a message sent with what comes until ``flush``; at once where that is ``SEND_BYTES``."""
-        self._unsent.append(message)
-        self._unsent_bytes += len(message)
-        if self._unsent_bytes >= SEND_BYTES:
-            await self.flush()
-
-    async def flush(self) -> None:
-        """Send what was put."""
-        unsent, self._unsent, self._unsent_bytes = self._unsent, [], 0
-        await self.send(unsent)
 
     async def ping(self) -> None:
         """Ask whether the other side is there, and wait for its answer."""

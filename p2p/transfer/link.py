@@ -77,6 +77,9 @@ STATES_A_MESSAGE = 4096
 HAVES_A_MESSAGE = 1024
 MAX_MESSAGE = 1 << 20
 
+SEND_BYTES = 64 * 1024
+"""Messages wait for each other up to so many bytes, and go out together."""
+
 _decode = decoder(PeerMessage)
 
 
@@ -116,6 +119,7 @@ class Link:
         self._websocket = websocket
         self._early: list[bytes] = []
         """What came together with the hello."""
+        self._unsent: list[bytes] = []
         self._mine = hello
         self._holdings = holdings
         self._find = find
@@ -334,14 +338,24 @@ class Link:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 while self._control:
-                    await self._websocket.put(encode(self._control.popleft()))
+                    await self._put(self._control.popleft())
                 while self._dirty:
                     digest = next(iter(self._dirty))
                     del self._dirty[digest]
                     await self._push(digest)
-                await self._websocket.flush()
+                await self._flush()
         except WebSocketClosedError:
             return  # the reader sees it too, and ends the link
+
+    async def _put(self, message: PeerMessage) -> None:
+        """Have a message sent with the next ones, or now where they are many bytes."""
+        self._unsent.append(encode(message))
+        if sum(map(len, self._unsent)) >= SEND_BYTES:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        await self._websocket.send(unsent)
 
     async def _push(self, digest: str) -> None:
         """Tell the other side what changed of one digest since it was told last."""
@@ -354,7 +368,7 @@ class Link:
             if serving.told != "absent":
                 self._holdings.asked(parsed)
                 serving.told, serving.have, serving.states = "absent", 0, None
-                await self._websocket.put(encode(Absent(digest)))
+                await self._put(Absent(digest))
             return
         held = self._holdings.told(held, digest, self._changed)
         states = held.midstates
@@ -365,11 +379,11 @@ class Link:
         if serving.told != kind or serving.have & ~have:  # chunks go when a list falls
             message = State(digest, held.size, held.complete, b"" if held.complete else held.have.to_bytes())
             serving.told = kind
-            await self._websocket.put(encode(message))
+            await self._put(message)
         elif new := have & ~serving.have:
             chunks = tuple(iter_bits(new))
             for at in range(0, len(chunks), HAVES_A_MESSAGE):
-                await self._websocket.put(encode(Have(digest, chunks[at : at + HAVES_A_MESSAGE])))
+                await self._put(Have(digest, chunks[at : at + HAVES_A_MESSAGE]))
         serving.have = have
         await self._push_states(digest, serving, states)
 
@@ -390,5 +404,5 @@ class Link:
             stop = min(start + STATES_A_MESSAGE, states.length)
             part = states.states[start * states.width : stop * states.width]
             message = MidstatesMessage(digest, start, part, states.prefix(stop).list_id())
-            await self._websocket.put(encode(message))
+            await self._put(message)
             start = stop
