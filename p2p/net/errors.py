@@ -1,12 +1,8 @@
-"""Errors of the server and of WebSockets: what the other end does wrong, or fails to do.
+"""Errors of the server: what clients do wrong, or fail to do.
 
 ::
 
     RemoteError
-    ├── WebSocketError            the other end of a WebSocket is none, or broke it off
-    │   ├── HandshakeError            it did not open one
-    │   ├── FrameError                it sent a frame that must not be
-    │   └── WebSocketClosedError      the connection has ended
     └── ClientError               the client at the other end is at fault
         ├── ClientGoneError           it closed or reset the connection
         │   └── SlowClientError       it gave or took fewer bytes than the limits ask
@@ -22,26 +18,6 @@
 from __future__ import annotations
 
 from p2p.errors import LocalError, RemoteError
-
-
-class WebSocketError(RemoteError):
-    """A fault of a WebSocket's other end; ``subject`` is its name."""
-
-
-class HandshakeError(WebSocketError):
-    """It did not open a WebSocket."""
-
-
-class FrameError(WebSocketError):
-    """It sent what is no frame, or none that belongs here; ``code`` is what the connection is closed with."""
-
-    def __init__(self, cause: str, code: int) -> None:
-        super().__init__("frame", cause)
-        self.code = code
-
-
-class WebSocketClosedError(WebSocketError):
-    """The connection has ended, whoever ended it."""
 
 
 class ClientError(RemoteError):

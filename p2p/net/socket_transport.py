@@ -16,7 +16,6 @@ import trio
 
 from p2p.net.pace import Pace
 from p2p.net.page_cache import send_cold, warm_bytes
-from p2p.net.quick_stream import QuickStream
 from p2p.net.transport import RECEIVE_BYTES, Transport, too_short, unreadable
 
 if TYPE_CHECKING:
@@ -136,7 +135,8 @@ class SocketTransport(Transport):
 
     def stream(self) -> trio.abc.Stream:
         """Give the connection away as a stream; the caller owns it from here, the transport is done."""
-        return QuickStream(socket.socket(fileno=self._sock.detach()))
+        taken = socket.socket(fileno=self._sock.detach())
+        return trio.SocketStream(trio.socket.from_stdlib_socket(taken))
 
     async def close(self) -> None:
         """Close; does nothing the second time."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
+import trio_websocket
 
 from p2p.core.oci.digest import Digest
 from p2p.core.swarm.bitfield import iter_bits
@@ -42,13 +43,11 @@ from p2p.core.wire.peer import (
     Midstates as MidstatesMessage,
 )
 from p2p.errors import PeerError
-from p2p.net.errors import WebSocketClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from p2p.core.swarm.midstates import Midstates
-    from p2p.net.websocket import WebSocket
     from p2p.transfer.holdings import Holdings
     from p2p.transfer.introductions import Introductions
 
@@ -76,9 +75,6 @@ GOODBYE_SECONDS = 0.05
 STATES_A_MESSAGE = 4096
 HAVES_A_MESSAGE = 1024
 MAX_MESSAGE = 1 << 20
-
-SEND_BYTES = 64 * 1024
-"""Messages wait for each other up to so many bytes, and go out together."""
 
 _decode = decoder(PeerMessage)
 
@@ -109,7 +105,7 @@ class Link:
 
     def __init__(
         self,
-        websocket: WebSocket,
+        websocket: trio_websocket.WebSocketConnection,
         hello: PeerHello,
         holdings: Holdings,
         find: Callable[[FindReference], Awaitable[FoundReference]],
@@ -117,9 +113,6 @@ class Link:
     ) -> None:
         self._others = others
         self._websocket = websocket
-        self._early: list[bytes] = []
-        """What came together with the hello."""
-        self._unsent: list[bytes] = []
         self._mine = hello
         self._holdings = holdings
         self._find = find
@@ -138,13 +131,12 @@ class Link:
 
     async def greet(self) -> PeerHello:
         """Exchange hellos; PeerError where the other side is not of our kind or too slow."""
-        name = self._websocket.remote
+        name = str(self._websocket.remote)
         with trio.move_on_after(HELLO_SECONDS):
             try:
-                await self._websocket.send([encode(self._mine)])
-                hello, *self._early = await self._websocket.receive()
-                first = _decode(hello)
-            except (WebSocketClosedError, WireError) as error:
+                await self._websocket.send_message(encode(self._mine))
+                first = _decode(_as_bytes(await self._websocket.get_message()))
+            except (trio_websocket.ConnectionClosed, WireError) as error:
                 raise PeerError(name, f"did not say hello: {error!r}") from error
             if not isinstance(first, PeerHello) or first.version != PROTOCOL_VERSION:
                 raise PeerError(
@@ -168,7 +160,7 @@ class Link:
                         nursery.start_soon(self._others.run, self._send)
                     try:
                         await self._read(nursery)
-                    except (WebSocketClosedError, WireError, PeerError) as error:
+                    except (trio_websocket.ConnectionClosed, WireError, PeerError) as error:
                         self._reason = f"the connection ended: {error!r}"
                 nursery.cancel_scope.cancel()
             patience = CLOSE_SECONDS
@@ -231,34 +223,29 @@ class Link:
     # ── reading ────────────────────────────────────────────────────────────────────────────────────
 
     async def _read(self, nursery: trio.Nursery) -> None:
-        messages, self._early = self._early, []
         while True:
-            for data in messages:
-                self._take(_decode(data), nursery)
-            messages = await self._websocket.receive()
-
-    def _take(self, message: PeerMessage, nursery: trio.Nursery) -> None:
-        match message:
-            case State() | Have() | MidstatesMessage() | Absent() | Known() | Streams():
-                self._tell(message)
-            case Subscribe():
-                self._serve(message)
-            case Unsubscribe(digest=digest):
-                if self._serving.pop(digest, None) is not None:
-                    self._holdings.unwatch(digest, self._changed)
-                    self._dirty.pop(digest, None)
-                    if self._others is not None:
-                        self._others.serve_no_more(digest)
-            case FindReference(request=number) if self._answering >= ANSWERS:
-                self._send(FoundReference(number))
-            case FindReference():
-                self._answering += 1
-                nursery.start_soon(self._answer, message)
-            case FoundReference(request=number):
-                if number in self._answers:
-                    self._answers[number](message)
-            case PeerHello():
-                raise PeerError(self._websocket.remote, "said hello twice")
+            message = _decode(_as_bytes(await self._websocket.get_message()))
+            match message:
+                case Subscribe():
+                    self._serve(message)
+                case Unsubscribe(digest=digest):
+                    if self._serving.pop(digest, None) is not None:
+                        self._holdings.unwatch(digest, self._changed)
+                        self._dirty.pop(digest, None)
+                        if self._others is not None:
+                            self._others.serve_no_more(digest)
+                case FindReference(request=number) if self._answering >= ANSWERS:
+                    self._send(FoundReference(number))
+                case FindReference():
+                    self._answering += 1
+                    nursery.start_soon(self._answer, message)
+                case FoundReference(request=number):
+                    if number in self._answers:
+                        self._answers[number](message)
+                case PeerHello():
+                    raise PeerError(str(self._websocket.remote), "said hello twice")
+                case State() | Have() | MidstatesMessage() | Absent() | Known() | Streams():
+                    self._tell(message)
 
     def _tell(self, message: State | Have | MidstatesMessage | Absent | Known | Streams) -> None:
         subscription = self._subscriptions.get(message.digest)
@@ -296,10 +283,10 @@ class Link:
         try:
             Digest.parse(message.digest)
         except Exception as error:
-            raise PeerError(self._websocket.remote, f"asked for {message.digest[:80]!r}") from error
+            raise PeerError(str(self._websocket.remote), f"asked for {message.digest[:80]!r}") from error
         if message.digest not in self._serving:
             if len(self._serving) >= SUBSCRIPTIONS:
-                raise PeerError(self._websocket.remote, f"subscribed to over {SUBSCRIPTIONS} digests")
+                raise PeerError(str(self._websocket.remote), f"subscribed to over {SUBSCRIPTIONS} digests")
             self._holdings.watch(message.digest, self._changed)
             if self._others is not None:
                 self._others.serve(message.digest)
@@ -329,7 +316,7 @@ class Link:
                 if scope.cancelled_caught:
                     self._end(f"no answer to a ping within {PONG_SECONDS:g} s")
                     return
-        except WebSocketClosedError:
+        except trio_websocket.ConnectionClosed:
             return  # the reader sees it too, and ends the link
 
     async def _write(self) -> None:
@@ -338,24 +325,13 @@ class Link:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 while self._control:
-                    await self._put(self._control.popleft())
+                    await self._websocket.send_message(encode(self._control.popleft()))
                 while self._dirty:
                     digest = next(iter(self._dirty))
                     del self._dirty[digest]
                     await self._push(digest)
-                await self._flush()
-        except WebSocketClosedError:
+        except trio_websocket.ConnectionClosed:
             return  # the reader sees it too, and ends the link
-
-    async def _put(self, message: PeerMessage) -> None:
-        """Have a message sent with the next ones, or now where they are many bytes."""
-        self._unsent.append(encode(message))
-        if sum(map(len, self._unsent)) >= SEND_BYTES:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        await self._websocket.send(unsent)
 
     async def _push(self, digest: str) -> None:
         """Tell the other side what changed of one digest since it was told last."""
@@ -368,7 +344,7 @@ class Link:
             if serving.told != "absent":
                 self._holdings.asked(parsed)
                 serving.told, serving.have, serving.states = "absent", 0, None
-                await self._put(Absent(digest))
+                await self._websocket.send_message(encode(Absent(digest)))
             return
         held = self._holdings.told(held, digest, self._changed)
         states = held.midstates
@@ -379,11 +355,11 @@ class Link:
         if serving.told != kind or serving.have & ~have:  # chunks go when a list falls
             message = State(digest, held.size, held.complete, b"" if held.complete else held.have.to_bytes())
             serving.told = kind
-            await self._put(message)
+            await self._websocket.send_message(encode(message))
         elif new := have & ~serving.have:
             chunks = tuple(iter_bits(new))
             for at in range(0, len(chunks), HAVES_A_MESSAGE):
-                await self._put(Have(digest, chunks[at : at + HAVES_A_MESSAGE]))
+                await self._websocket.send_message(encode(Have(digest, chunks[at : at + HAVES_A_MESSAGE])))
         serving.have = have
         await self._push_states(digest, serving, states)
 
@@ -404,5 +380,11 @@ class Link:
             stop = min(start + STATES_A_MESSAGE, states.length)
             part = states.states[start * states.width : stop * states.width]
             message = MidstatesMessage(digest, start, part, states.prefix(stop).list_id())
-            await self._put(message)
+            await self._websocket.send_message(encode(message))
             start = stop
+
+
+def _as_bytes(message: str | bytes) -> bytes:
+    if isinstance(message, str):
+        raise WireError("message", "text where msgpack bytes belong")
+    return message

@@ -6,20 +6,18 @@ at that address, and no other node on the same host can lie in its name.
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import h11
 import structlog
 import trio
+import trio_websocket
 
 from p2p.core.swarm.events import PeerGone
 from p2p.core.wire.common import Provider
 from p2p.errors import PeerError
-from p2p.net import websocket
 from p2p.net.answers import unwrap
-from p2p.net.errors import WebSocketError
-from p2p.net.quick_stream import QuickStream
 from p2p.transfer.exchange import Exchange
 from p2p.transfer.introductions import Introductions
 from p2p.transfer.link import MAX_MESSAGE, Link
@@ -31,15 +29,18 @@ if TYPE_CHECKING:
     from p2p.core.swarm.midstates import Midstates
     from p2p.core.swarm.reputation import Reputation
     from p2p.core.wire.peer import FindReference, FoundReference, PeerHello
-    from p2p.net.websocket import WebSocket
     from p2p.transfer.holdings import Holdings
     from p2p.transfer.link import Sink
 
 PATH = "/p2p/v1/exchange"
 DIAL_SECONDS = 2.0
 FIND_SECONDS = 1.0
+RECEIVE_BYTES = 65536
 MOST = 512
 """Links dialled at once, and as many accepted."""
+
+_NO_PEER = (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, h11.ProtocolError)
+"""What an answer that is no peer's has the library raise, also from its own task."""
 
 log = structlog.get_logger(__name__)
 
@@ -132,21 +133,28 @@ class Links:
 
     async def accept(self, stream: trio.abc.Stream, host: str) -> None:
         """Serve a link that a peer on ``host`` opened, until it ends (the server gives its stream away)."""
-        try:
-            with trio.fail_after(DIAL_SECONDS):
-                opened = await websocket.accept(stream, host, most=MAX_MESSAGE)
-            link, theirs = await self._greet(opened, (host, 0), dialled=False)
-            self._accepted.add(link)
+        async with trio.open_nursery() as nursery:
             try:
-                if theirs.port:
-                    self._met(Provider(theirs.node, theirs.name, host, theirs.port, zone=theirs.zone))
-                await link.run()
-            finally:
-                self._accepted.discard(link)
-        except (WebSocketError, trio.TooSlowError, trio.BrokenResourceError) as error:
-            log.debug("peer did not link", host=host, cause=repr(error))
-        except PeerError as error:
-            log.info("peer refused", peer=error.subject, cause=error.cause)
+                with trio.fail_after(DIAL_SECONDS):
+                    request = await trio_websocket.wrap_server_stream(
+                        nursery, stream, receive_buffer_size=RECEIVE_BYTES, max_message_size=MAX_MESSAGE
+                    )
+                    websocket = await request.accept()
+                link, theirs = await self._greet(websocket, (host, 0), dialled=False)
+                self._accepted.add(link)
+                try:
+                    if theirs.port:
+                        self._met(Provider(theirs.node, theirs.name, host, theirs.port, zone=theirs.zone))
+                    await link.run()
+                finally:
+                    self._accepted.discard(link)
+            except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
+                log.debug("peer did not link", host=host, cause=repr(error))
+            except (trio.TooSlowError, trio.BrokenResourceError) as error:
+                log.debug("peer did not link", host=host, cause=repr(error))
+            except PeerError as error:
+                log.info("peer refused", peer=error.subject, cause=error.cause)
+            nursery.cancel_scope.cancel()
 
     async def find_reference(
         self, static: tuple[Provider, ...], repository: str, reference: str
@@ -195,32 +203,49 @@ class Links:
         except PeerError as error:
             reason = str(error)
         except Exception as raised:
-            reason = f"{name}: the link broke: {unwrap(raised)!r}"
-            log.exception("link broke", peer=name)
+            cause = unwrap(raised)
+            reason = f"{name}: the link broke: {cause!r}"
+            if not isinstance(cause, _NO_PEER):
+                log.exception("link broke", peer=name)
         finally:
             self._came(address, dial, None, reason)
 
     async def _linked(self, name: str, address: Address, dial: _Dial) -> None:
         stream = await _reach(name, address)
+        failure: PeerError | None = None
         try:
-            with trio.fail_after(DIAL_SECONDS):
-                host = f"{address[0]}:{address[1]}"
-                opened = await websocket.connect(stream, host, PATH, most=MAX_MESSAGE)
-            link, theirs = await self._greet(opened, address, dialled=True)
-            self._met(Provider(theirs.node, theirs.name, *address, zone=theirs.zone))
-            self._links[address] = link
-            try:
-                self._came(address, dial, link)
-                await link.run()
-            finally:
-                if self._links.get(address) is link:
-                    del self._links[address]
-        except WebSocketError as error:
-            raise PeerError(name, f"could not be linked: {error}") from error
-        except trio.TooSlowError as error:
-            raise PeerError(name, f"could not be linked within {DIAL_SECONDS:g} s") from error
+            async with trio.open_nursery() as nursery:
+                try:
+                    with trio.fail_after(DIAL_SECONDS):
+                        websocket = await trio_websocket.wrap_client_stream(
+                            nursery,
+                            stream,
+                            f"{address[0]}:{address[1]}",
+                            PATH,
+                            receive_buffer_size=RECEIVE_BYTES,
+                            max_message_size=MAX_MESSAGE,
+                        )
+                    link, theirs = await self._greet(websocket, address, dialled=True)
+                    self._met(Provider(theirs.node, theirs.name, *address, zone=theirs.zone))
+                    self._links[address] = link
+                    try:
+                        self._came(address, dial, link)
+                        await link.run()
+                    finally:
+                        if self._links.get(address) is link:
+                            del self._links[address]
+                except PeerError as error:
+                    failure = error
+                except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed) as error:
+                    failure = PeerError(name, f"could not be linked: {error!r}")
+                except trio.TooSlowError:
+                    failure = PeerError(name, f"could not be linked within {DIAL_SECONDS:g} s")
+                nursery.cancel_scope.cancel()
         finally:
+            # The WebSocket leaves its stream open when the other end broke off: it is ours to close.
             await trio.aclose_forcefully(stream)
+        if failure is not None:
+            raise failure
 
     def _came(self, address: Address, dial: _Dial, link: Link | None, reason: str = "") -> None:
         """A dial ended: subscribe those who wait for the link, or tell them that there is none."""
@@ -234,30 +259,31 @@ class Links:
             else:
                 link.subscribe(waiting.digest, waiting.provider.node, waiting.midstates(), waiting.sink)
 
-    async def _greet(self, opened: WebSocket, address: Address, *, dialled: bool) -> tuple[Link, PeerHello]:
+    async def _greet(
+        self, websocket: trio_websocket.WebSocketConnection, address: Address, *, dialled: bool
+    ) -> tuple[Link, PeerHello]:
         """Exchange hellos; PeerError where the other side is banned, one too many, or none of us."""
         others = Introductions(self.exchange, address, self._hello.zone)
-        link = Link(opened, self._hello, self._holdings, self._find, others)
+        link = Link(websocket, self._hello, self._holdings, self._find, others)
         theirs = await link.greet()
         if theirs.node == self._hello.node:
             if dialled:
                 self._met(Provider(theirs.node, theirs.name, *address))  # so that it is dialled no more
-            await opened.aclose(1008, "the same node")
+            await websocket.aclose(1008, "the same node")
             raise PeerError(f"peer {theirs.name}", "is this node itself")
         if self._reputation.banned(theirs.node, trio.current_time()):
-            await opened.aclose(1008, "banned")
+            await websocket.aclose(1008, "banned")
             raise PeerError(f"peer {theirs.name}", "is banned")
         if not dialled and len(self._accepted) >= MOST:
-            await opened.aclose(1013, "no room")
+            await websocket.aclose(1013, "no room")
             raise PeerError(f"peer {theirs.name}", f"is one more than the {MOST} that are linked")
         return link, theirs
 
 
-async def _reach(name: str, address: Address) -> QuickStream:
+async def _reach(name: str, address: Address) -> trio.SocketStream:
     with trio.move_on_after(DIAL_SECONDS):
         try:
-            stream = await trio.open_tcp_stream(*address)
+            return await trio.open_tcp_stream(*address)
         except OSError as error:
             raise PeerError(name, f"could not be reached: {error}") from error
-        return QuickStream(socket.socket(fileno=stream.socket.detach()))
     raise PeerError(name, f"could not be reached within {DIAL_SECONDS:g} s")

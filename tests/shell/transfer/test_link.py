@@ -31,17 +31,15 @@ from p2p.core.wire.peer import (
 )
 from p2p.core.wire.peer import Midstates as MidstatesMessage
 from p2p.errors import PeerError
-from p2p.net import websocket
 from p2p.store.memory import MemoryStore
 from p2p.transfer import link as link_module
 from p2p.transfer.holdings import Holdings
-from p2p.transfer.link import ANSWERS, HAVES_A_MESSAGE, MAX_MESSAGE, STATES_A_MESSAGE, SUBSCRIPTIONS, Link
+from p2p.transfer.link import ANSWERS, HAVES_A_MESSAGE, STATES_A_MESSAGE, SUBSCRIPTIONS, Link
 from tests.support.http_rig import until
 from tests.support.store_rig import HASHER, MIB, Blob, blob, put
 
 if TYPE_CHECKING:
     from p2p.core.oci.digest import Digest
-    from p2p.net.websocket import WebSocket
 
 CONTENT = blob(4 * MIB + 5)
 NAME = str(CONTENT.digest)
@@ -84,7 +82,7 @@ class Side:
         return taken
 
 
-async def side(end: Any, name: str) -> Side:
+async def side(websocket: Any, name: str) -> Side:
     store = MemoryStore(StoreSettings(minimum_free=0), hasher=HASHER)
     await store.recover()
     holdings = Holdings(store, rng=random.Random(0))
@@ -94,33 +92,29 @@ async def side(end: Any, name: str) -> Side:
         return await made[0].find(message)
 
     hello = PeerHello(PROTOCOL_VERSION, name[0] * 32, name, 5001)
-    made.append(Side(store, holdings, Link(end, hello, holdings, find)))
+    made.append(Side(store, holdings, Link(websocket, hello, holdings, find)))
     return made[0]
 
 
-async def websockets(nursery: trio.Nursery, *, foreign: bool = True) -> tuple[WebSocket, Any]:
-    """Two ends; the other one is a ``foreign`` implementation's, or ours too."""
+@asynccontextmanager
+async def websockets(nursery: trio.Nursery) -> AsyncIterator[tuple[Any, Any]]:
     ours, theirs = memory_stream_pair()
     ends: dict[str, Any] = {}
 
-    async def accept() -> None:
-        if foreign:
-            request = await trio_websocket.wrap_server_stream(nursery, theirs)
-            ends["server"] = await request.accept()
-        else:
-            ends["server"] = await websocket.accept(theirs, "server", most=MAX_MESSAGE)
+    async def connect() -> None:
+        ends["client"] = await trio_websocket.wrap_client_stream(nursery, ours, "memory", "/")
 
     async with trio.open_nursery() as connecting:
-        connecting.start_soon(accept)
-        ends["client"] = await websocket.connect(ours, "client", "/", most=MAX_MESSAGE)
-    return ends["client"], ends["server"]
+        connecting.start_soon(connect)
+        request = await trio_websocket.wrap_server_stream(nursery, theirs)
+        ends["server"] = await request.accept()
+    yield ends["client"], ends["server"]
 
 
 @asynccontextmanager
 async def pair() -> AsyncIterator[tuple[Side, Side]]:
     """Two sides, linked."""
-    async with trio.open_nursery() as nursery:
-        one, two = await websockets(nursery, foreign=False)
+    async with trio.open_nursery() as nursery, websockets(nursery) as (one, two):
         sides = (await side(one, "left"), await side(two, "right"))
 
         async def run(mine: Side) -> None:
@@ -141,8 +135,7 @@ async def pair() -> AsyncIterator[tuple[Side, Side]]:
 @asynccontextmanager
 async def against(act: Callable[[Any], Awaitable[None]]) -> AsyncIterator[Side]:
     """One side, linked to a peer that does what ``act`` does."""
-    async with trio.open_nursery() as nursery:
-        one, two = await websockets(nursery)
+    async with trio.open_nursery() as nursery, websockets(nursery) as (one, two):
         mine = await side(one, "left")
 
         async def run() -> None:
@@ -239,49 +232,6 @@ async def test_absent_then_growing_then_complete_then_gone() -> None:
         await put(right.store, CONTENT)
         right.holdings.changed(CONTENT.digest)
         assert len(await left.has(2)) == 2
-
-
-async def test_what_there_is_to_say_goes_out_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with pair() as (left, right):
-        left.subscribe()
-        await left.has(1)
-        partial = await right.store.open_partial(CONTENT.digest, CONTENT.size)
-        right.holdings.begin(partial)
-        await left.has(2)
-        writes: list[int] = []
-
-        stream: Any = right.link._websocket._stream
-        pump = stream.send_stream.send_all_hook
-
-        async def count() -> None:
-            writes.append(1)
-            await pump()
-
-        stream.send_stream.send_all_hook = count
-        await grow(partial, right.holdings, 0, 2)
-        assert [type(event) for event in await left.has(2)] == [PeerHave, PeerMidstates]
-        assert len(writes) == 1
-        monkeypatch.setattr(link_module, "SEND_BYTES", 1)
-        await grow(partial, right.holdings, 2, 2)
-        await left.has(2)
-        assert len(writes) == 3, "what is many bytes goes out at once"
-        await partial.close()
-
-
-async def test_messages_that_come_together_with_the_hello_are_not_lost() -> None:
-    async with trio.open_nursery() as nursery:
-        one, two = await websockets(nursery, foreign=False)
-        mine = await side(one, "left")
-        await two.send([encode(HELLO), encode(Subscribe(NAME)), encode(FindReference(7, "test/app", "v1"))])
-        await mine.link.greet()
-        nursery.start_soon(mine.link.run)
-        got: list[Any] = []
-        while len(got) < 3:
-            got += map(read_message, await two.receive())
-        assert got[0].name == "left"
-        assert set(got[1:]) == {Absent(NAME), FoundReference(7)}
-        nursery.cancel_scope.cancel()
-    mine.store.close()
 
 
 async def test_a_list_that_fell_is_replaced_and_lost_chunks_are_told() -> None:
@@ -393,8 +343,8 @@ async def test_every_subscription_is_told_the_end() -> None:
     ids=["empty", "reserved", "zeros", "text", "second hello", "cut", "two in one", "no digest"],
 )
 async def test_what_is_no_message_ends_the_link(message: bytes | str) -> None:
-    async def send(other: Any) -> None:
-        await other.send_message(message)
+    async def send(websocket: Any) -> None:
+        await websocket.send_message(message)
         await trio.sleep_forever()
 
     async with against(send) as mine:
@@ -406,20 +356,20 @@ async def test_what_is_no_message_ends_the_link(message: bytes | str) -> None:
 
 
 async def test_messages_about_what_nobody_asked_for_are_ignored() -> None:
-    stranger = str(blob(7).digest)
+    other = str(blob(7).digest)
 
-    async def send(other: Any) -> None:
-        await other.get_message()  # the subscription: what comes before it is nobody's either
+    async def send(websocket: Any) -> None:
+        await websocket.get_message()  # the subscription: what comes before it is nobody's either
         for message in (
-            State(stranger, 7, True),
-            Have(stranger, (0,)),
-            MidstatesMessage(stranger, 0, b"", bytes(32)),
-            Absent(stranger),
+            State(other, 7, True),
+            Have(other, (0,)),
+            MidstatesMessage(other, 0, b"", bytes(32)),
+            Absent(other),
             FoundReference(77),
-            Unsubscribe(stranger),
+            Unsubscribe(other),
             Absent(NAME),
         ):
-            await other.send_message(encode(message))
+            await websocket.send_message(encode(message))
         await trio.sleep_forever()
 
     async with against(send) as mine:
@@ -431,12 +381,12 @@ async def test_too_many_subscriptions_end_the_link(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(link_module, "SUBSCRIPTIONS", 3)
     assert SUBSCRIPTIONS > 3
 
-    async def send(other: Any) -> None:
+    async def send(websocket: Any) -> None:
         for seed in range(4):
-            await other.send_message(encode(Subscribe(str(blob(40, seed=seed).digest))))
+            await websocket.send_message(encode(Subscribe(str(blob(40, seed=seed).digest))))
         with suppress(trio_websocket.ConnectionClosed):
             while True:
-                await other.get_message()
+                await websocket.get_message()
 
     async with against(send) as mine:
         with trio.fail_after(2):
@@ -446,7 +396,7 @@ async def test_too_many_subscriptions_end_the_link(monkeypatch: pytest.MonkeyPat
 async def test_a_peer_that_takes_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "CONTROL", 10)
 
-    async def wait(_: Any) -> None:
+    async def wait(websocket: Any) -> None:
         await trio.sleep_forever()
 
     async with against(wait) as mine:
@@ -462,9 +412,9 @@ async def test_a_peer_that_takes_nothing_is_cut(monkeypatch: pytest.MonkeyPatch)
 async def test_a_peer_that_is_gone_without_a_word(autojump_clock: MockClock) -> None:
     silent = trio.Event()
 
-    async def mute(other: Any) -> None:
-        other._stream.receive_stream.receive_some_hook = silent.wait
-        other._stream.send_stream.send_all_hook = silent.wait
+    async def mute(websocket: Any) -> None:
+        websocket._stream.receive_stream.receive_some_hook = silent.wait
+        websocket._stream.send_stream.send_all_hook = silent.wait
         await trio.sleep_forever()
 
     async with against(mute) as mine:
@@ -491,8 +441,7 @@ async def test_one_that_answers_pings_stays(autojump_clock: MockClock) -> None:
     ids=["version", "no hello", "garbage", "text"],
 )
 async def test_greetings_that_are_refused(hello: bytes | str) -> None:
-    async with trio.open_nursery() as nursery:
-        one, two = await websockets(nursery)
+    async with trio.open_nursery() as nursery, websockets(nursery) as (one, two):
         mine = await side(one, "left")
         await two.send_message(hello)
         with pytest.raises(PeerError):
@@ -502,8 +451,7 @@ async def test_greetings_that_are_refused(hello: bytes | str) -> None:
 
 
 async def test_a_greeting_that_never_comes(autojump_clock: MockClock) -> None:
-    async with trio.open_nursery() as nursery:
-        one, _ = await websockets(nursery)
+    async with trio.open_nursery() as nursery, websockets(nursery) as (one, _):
         mine = await side(one, "left")
         with pytest.raises(PeerError, match="within 3 s"):
             await mine.link.greet()
@@ -542,11 +490,11 @@ async def test_a_question_ends_with_its_link() -> None:
 async def test_few_questions_are_looked_into_at_once() -> None:
     answers: list[Any] = []
 
-    async def flood(other: Any) -> None:
+    async def flood(websocket: Any) -> None:
         for number in range(ANSWERS + 50):
-            await other.send_message(encode(FindReference(number, "test/app", "v1")))
+            await websocket.send_message(encode(FindReference(number, "test/app", "v1")))
         while True:
-            answers.append(read_message(await other.get_message()))
+            answers.append(read_message(await websocket.get_message()))
 
     async with against(flood) as mine:
         mine.gate = trio.Event()
