@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 import trio_websocket
+from msgspec.structs import replace
 
 from p2p.core.oci.digest import Digest
 from p2p.core.swarm.bitfield import iter_bits
@@ -24,7 +25,7 @@ from p2p.core.swarm.events import (
     PeerState,
     PeerStreams,
 )
-from p2p.core.wire.codec import WireError, decoder, encode
+from p2p.core.wire.codec import WireError
 from p2p.core.wire.common import PROTOCOL_VERSION
 from p2p.core.wire.peer import (
     Absent,
@@ -43,6 +44,7 @@ from p2p.core.wire.peer import (
     Midstates as MidstatesMessage,
 )
 from p2p.errors import PeerError
+from p2p.transfer.channel import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -75,8 +77,6 @@ GOODBYE_SECONDS = 0.05
 STATES_A_MESSAGE = 4096
 HAVES_A_MESSAGE = 1024
 MAX_MESSAGE = 1 << 20
-
-_decode = decoder(PeerMessage)
 
 
 @dataclass(slots=True)
@@ -112,8 +112,8 @@ class Link:
         others: Introductions | None = None,
     ) -> None:
         self._others = others
-        self._websocket = websocket
-        self._mine = hello
+        self._channel = Channel(websocket)
+        self._mine = replace(hello, together=True)
         self._holdings = holdings
         self._find = find
         self._control: deque[PeerMessage] = deque()
@@ -131,11 +131,11 @@ class Link:
 
     async def greet(self) -> PeerHello:
         """Exchange hellos; PeerError where the other side is not of our kind or too slow."""
-        name = str(self._websocket.remote)
+        name = self._channel.remote
         with trio.move_on_after(HELLO_SECONDS):
             try:
-                await self._websocket.send_message(encode(self._mine))
-                first = _decode(_as_bytes(await self._websocket.get_message()))
+                await self._channel.put(self._mine)
+                (first,) = await self._channel.receive()
             except (trio_websocket.ConnectionClosed, WireError) as error:
                 raise PeerError(name, f"did not say hello: {error!r}") from error
             if not isinstance(first, PeerHello) or first.version != PROTOCOL_VERSION:
@@ -143,6 +143,7 @@ class Link:
                     name, "speaks another protocol version", "Run the same Remora release on every node."
                 )
             self.theirs = first
+            self._channel.together = first.together
             if self._others is not None:
                 self._others.greeted(first)
             return first
@@ -177,7 +178,7 @@ class Link:
             for answer in list(self._answers.values()):
                 answer(FoundReference(0))
             with trio.move_on_after(patience, shield=True):
-                await self._websocket.aclose()
+                await self._channel.aclose()
 
     def _end(self, reason: str) -> None:
         """End the link, from inside or outside of its tasks."""
@@ -224,28 +225,31 @@ class Link:
 
     async def _read(self, nursery: trio.Nursery) -> None:
         while True:
-            message = _decode(_as_bytes(await self._websocket.get_message()))
-            match message:
-                case Subscribe():
-                    self._serve(message)
-                case Unsubscribe(digest=digest):
-                    if self._serving.pop(digest, None) is not None:
-                        self._holdings.unwatch(digest, self._changed)
-                        self._dirty.pop(digest, None)
-                        if self._others is not None:
-                            self._others.serve_no_more(digest)
-                case FindReference(request=number) if self._answering >= ANSWERS:
-                    self._send(FoundReference(number))
-                case FindReference():
-                    self._answering += 1
-                    nursery.start_soon(self._answer, message)
-                case FoundReference(request=number):
-                    if number in self._answers:
-                        self._answers[number](message)
-                case PeerHello():
-                    raise PeerError(str(self._websocket.remote), "said hello twice")
-                case State() | Have() | MidstatesMessage() | Absent() | Known() | Streams():
-                    self._tell(message)
+            for message in await self._channel.receive():
+                self._take(message, nursery)
+
+    def _take(self, message: PeerMessage, nursery: trio.Nursery) -> None:
+        match message:
+            case State() | Have() | MidstatesMessage() | Absent() | Known() | Streams():
+                self._tell(message)
+            case Subscribe():
+                self._serve(message)
+            case Unsubscribe(digest=digest):
+                if self._serving.pop(digest, None) is not None:
+                    self._holdings.unwatch(digest, self._changed)
+                    self._dirty.pop(digest, None)
+                    if self._others is not None:
+                        self._others.serve_no_more(digest)
+            case FindReference(request=number) if self._answering >= ANSWERS:
+                self._send(FoundReference(number))
+            case FindReference():
+                self._answering += 1
+                nursery.start_soon(self._answer, message)
+            case FoundReference(request=number):
+                if number in self._answers:
+                    self._answers[number](message)
+            case PeerHello():
+                raise PeerError(self._channel.remote, "said hello twice")
 
     def _tell(self, message: State | Have | MidstatesMessage | Absent | Known | Streams) -> None:
         subscription = self._subscriptions.get(message.digest)
@@ -283,10 +287,10 @@ class Link:
         try:
             Digest.parse(message.digest)
         except Exception as error:
-            raise PeerError(str(self._websocket.remote), f"asked for {message.digest[:80]!r}") from error
+            raise PeerError(self._channel.remote, f"asked for {message.digest[:80]!r}") from error
         if message.digest not in self._serving:
             if len(self._serving) >= SUBSCRIPTIONS:
-                raise PeerError(str(self._websocket.remote), f"subscribed to over {SUBSCRIPTIONS} digests")
+                raise PeerError(self._channel.remote, f"subscribed to over {SUBSCRIPTIONS} digests")
             self._holdings.watch(message.digest, self._changed)
             if self._others is not None:
                 self._others.serve(message.digest)
@@ -312,7 +316,7 @@ class Link:
             while True:
                 await trio.sleep(PING_SECONDS)
                 with trio.move_on_after(PONG_SECONDS) as scope:
-                    await self._websocket.ping()
+                    await self._channel.ping()
                 if scope.cancelled_caught:
                     self._end(f"no answer to a ping within {PONG_SECONDS:g} s")
                     return
@@ -325,11 +329,12 @@ class Link:
                 await self._wake.wait()
                 self._wake = trio.Event()
                 while self._control:
-                    await self._websocket.send_message(encode(self._control.popleft()))
+                    await self._channel.put(self._control.popleft())
                 while self._dirty:
                     digest = next(iter(self._dirty))
                     del self._dirty[digest]
                     await self._push(digest)
+                await self._channel.flush()
         except trio_websocket.ConnectionClosed:
             return  # the reader sees it too, and ends the link
 
@@ -344,7 +349,7 @@ class Link:
             if serving.told != "absent":
                 self._holdings.asked(parsed)
                 serving.told, serving.have, serving.states = "absent", 0, None
-                await self._websocket.send_message(encode(Absent(digest)))
+                await self._channel.put(Absent(digest))
             return
         held = self._holdings.told(held, digest, self._changed)
         states = held.midstates
@@ -355,11 +360,11 @@ class Link:
         if serving.told != kind or serving.have & ~have:  # chunks go when a list falls
             message = State(digest, held.size, held.complete, b"" if held.complete else held.have.to_bytes())
             serving.told = kind
-            await self._websocket.send_message(encode(message))
+            await self._channel.put(message)
         elif new := have & ~serving.have:
             chunks = tuple(iter_bits(new))
             for at in range(0, len(chunks), HAVES_A_MESSAGE):
-                await self._websocket.send_message(encode(Have(digest, chunks[at : at + HAVES_A_MESSAGE])))
+                await self._channel.put(Have(digest, chunks[at : at + HAVES_A_MESSAGE]))
         serving.have = have
         await self._push_states(digest, serving, states)
 
@@ -380,11 +385,5 @@ class Link:
             stop = min(start + STATES_A_MESSAGE, states.length)
             part = states.states[start * states.width : stop * states.width]
             message = MidstatesMessage(digest, start, part, states.prefix(stop).list_id())
-            await self._websocket.send_message(encode(message))
+            await self._channel.put(message)
             start = stop
-
-
-def _as_bytes(message: str | bytes) -> bytes:
-    if isinstance(message, str):
-        raise WireError("message", "text where msgpack bytes belong")
-    return message

@@ -8,7 +8,7 @@ is refused, and so the protocol version in the hello is raised for a new message
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
@@ -56,6 +56,13 @@ def encode(message: Struct, bounds: Bounds = DEFAULT) -> bytes:
     return data
 
 
+def together(messages: Sequence[bytes]) -> bytes:
+    """Put messages that are written already into one, at most 65,535 of them: see ``Codec.decode_all``."""
+    count = len(messages)
+    head = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return head + b"".join(messages)
+
+
 class Codec(Generic[T]):
     """Reads the messages of one direction of one channel; writing needs only ``encode``."""
 
@@ -63,17 +70,25 @@ class Codec(Generic[T]):
         self._bounds = bounds
         self._validate = validator(union)
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
+        self._all: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(list[union])  # type: ignore[valid-type]  # a value
 
     def decode(self, data: bytes | bytearray | memoryview) -> T:
         """Read one message; whatever is wrong with the bytes, it is a WireError that says what."""
+        return self._read(data, several=False)[0]
+
+    def decode_all(self, data: bytes | bytearray | memoryview) -> list[T]:
+        """Read an array of messages, within the bounds of one."""
+        return self._read(data, several=True)
+
+    def _read(self, data: bytes | bytearray | memoryview, *, several: bool) -> list[T]:
         try:
             scan(data, self._bounds)
-            message: Any = self._decoder.decode(data)
-            self._validate(message)
+            messages: list[Any] = self._all.decode(data) if several else [self._decoder.decode(data)]
+            for message in messages:
+                self._validate(message)
         except (ValueError, msgspec.MsgspecError) as error:
             raise WireError("message", str(error)[:_CAUSE]) from error
-        result: T = message
-        return result
+        return messages
 
 
 def decoder(union: UnionType | type[Struct], bounds: Bounds = DEFAULT) -> Callable[[bytes], Any]:

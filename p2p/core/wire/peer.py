@@ -16,7 +16,8 @@ from msgspec import Struct
 class PeerHello(Struct, frozen=True, array_like=True, tag="hello"):
     """First on every connection. ``port`` is the sender's own peer port, for known-peer lists.
 
-    ``zone``: the sender's, empty: not said.
+    ``zone``: the sender's, empty: not said. ``together``: it takes arrays of messages; where both do, all
+    that follows the hellos comes in such.
     """
 
     version: int
@@ -24,6 +25,7 @@ class PeerHello(Struct, frozen=True, array_like=True, tag="hello"):
     name: str
     port: int
     zone: str = ""
+    together: bool = False
 
 
 class Subscribe(Struct, frozen=True, array_like=True, tag="sub"):

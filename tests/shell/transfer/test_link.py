@@ -234,6 +234,41 @@ async def test_absent_then_growing_then_complete_then_gone() -> None:
         assert len(await left.has(2)) == 2
 
 
+async def test_what_there_is_to_say_goes_out_in_one_piece() -> None:
+    async with pair() as (left, right):
+        left.subscribe()
+        await left.has(1)
+        partial = await right.store.open_partial(CONTENT.digest, CONTENT.size)
+        right.holdings.begin(partial)
+        await left.has(2)
+        writes: list[int] = []
+        stream: Any = right.link._channel._websocket._stream
+        pump = stream.send_stream.send_all_hook
+
+        async def count() -> None:
+            writes.append(1)
+            await pump()
+
+        stream.send_stream.send_all_hook = count
+        await grow(partial, right.holdings, 0, 2)
+        assert [type(event) for event in await left.has(2)] == [PeerHave, PeerMidstates]
+        assert len(writes) == 1
+        await partial.close()
+
+
+async def test_two_that_do_not_both_take_arrays_send_none() -> None:
+    async with trio.open_nursery() as nursery, websockets(nursery) as (one, two):
+        mine = await side(one, "left")
+        await two.send_message(encode(HELLO))
+        await mine.link.greet()
+        assert read_message(await two.get_message()).together
+        nursery.start_soon(mine.link.run)
+        await two.send_message(encode(Subscribe(NAME)))
+        assert read_message(await two.get_message()) == Absent(NAME)
+        nursery.cancel_scope.cancel()
+    mine.store.close()
+
+
 async def test_a_list_that_fell_is_replaced_and_lost_chunks_are_told() -> None:
     false = Blob(CONTENT.data[: 2 * MIB] + bytes(CONTENT.size - 2 * MIB))
     async with pair() as (left, right):

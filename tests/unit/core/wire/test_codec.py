@@ -14,9 +14,19 @@ from msgspec.structs import fields
 
 from p2p.core.oci.digest import Digest
 from p2p.core.wire.bounds import Bounds
-from p2p.core.wire.codec import FROM_TRACKER, MAX_MESSAGE, PEER, TO_TRACKER, Codec, WireError, decoder, encode
+from p2p.core.wire.codec import (
+    FROM_TRACKER,
+    MAX_MESSAGE,
+    PEER,
+    TO_TRACKER,
+    Codec,
+    WireError,
+    decoder,
+    encode,
+    together,
+)
 from p2p.core.wire.common import Holding
-from p2p.core.wire.peer import Have, PeerHello, PeerMessage, State, Subscribe
+from p2p.core.wire.peer import FoundReference, Have, PeerHello, PeerMessage, State, Subscribe
 from p2p.core.wire.tracker import Announce, FromTracker, Intent, Plan, Refused, ToTracker
 from p2p.core.wire.validate import MAX_COUNT
 from p2p.errors import RemoteError
@@ -74,9 +84,36 @@ def test_every_message_round_trips(codec: Codec[Any], union: Any) -> None:
     check()
 
 
+@pytest.mark.slow
+def test_messages_together_round_trip() -> None:
+    @settings(suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(every(PeerMessage), max_size=40))
+    def check(messages: list[Struct]) -> None:
+        data = together([encode(message) for message in messages])
+        assert PEER.decode_all(data) == messages
+        assert len(msgpack.unpackb(data)) == len(messages)
+
+    check()
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 9000])
+def test_as_many_together_as_there_are(count: int) -> None:
+    assert PEER.decode_all(together([encode(FoundReference(7))] * count)) == [FoundReference(7)] * count
+
+
+def test_together_they_keep_the_bounds_of_one() -> None:
+    with pytest.raises(WireError, match="more than 65536 elements"):
+        PEER.decode_all(together([encode(Have(D, tuple(range(1000))))] * 66))
+
+
+def test_one_bad_message_spoils_all() -> None:
+    with pytest.raises(WireError):
+        PEER.decode_all(together([encode(Subscribe(D)), encode(Have("no digest", (1,)))]))
+
+
 def test_the_protocol_of_today() -> None:
     """A golden message: a change of this is a change of the protocol."""
-    assert encode(PeerHello(1, "ab", "n", 5001)).hex() == "96a568656c6c6f01a26162a16ecd1389a0"
+    assert encode(PeerHello(1, "ab", "n", 5001)).hex() == "97a568656c6c6f01a26162a16ecd1389a0c2"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from msgspec.structs import fields
 from p2p.core.wire.peer import PeerMessage
 
 SHAPES = {
-    "hello": "version node name port zone",
+    "hello": "version node name port zone together",
     "sub": "digest list_length list_id",
     "unsub": "digest",
     "state": "digest size complete have",
