@@ -69,6 +69,7 @@ class Member:
             verify=_verify,
             entropy=self._rng.randbytes,
             now=world.heap.now,
+            contacts=world.scenario.contacts,
         )
         self._lookups: dict[int, _Lookup] = {}
         self._number = 0

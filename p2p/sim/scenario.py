@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from p2p.core.dht.routing import CAPACITY
 from p2p.core.swarm.chunks import GIB, MIB
 from p2p.core.swarm.settings import SwarmSettings
 
@@ -19,6 +20,7 @@ class Scenario:
     kinds in turn. ``tracker_down``: from when to when, also more than once; ``origin_down`` alike. ``known``:
     peers each node knows without the tracker.
     ``dht``: all are in the DHT, which each joined by one other. ``exchange``: peers tell of others.
+    ``contacts``: most nodes that one knows by the DHT.
     ``entry_dies``: when the node that lets the blob into a zone dies, 0: it does not.
     ``churn``: share of nodes that die at some time within ``churn_span``; half of them are replaced.
     ``rules``: ``remora``, or a baseline (``p2p.sim.baselines``).
@@ -46,6 +48,7 @@ class Scenario:
     tracker: bool = True
     known: int = 0
     dht: bool = False
+    contacts: int = CAPACITY
     exchange: bool = False
     tracker_down: tuple[tuple[float, float], ...] = ()
     origin_down: tuple[tuple[float, float], ...] = ()

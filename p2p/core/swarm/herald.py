@@ -52,6 +52,8 @@ class Streams:
         """The first in order of the other nodes that stream."""
         self._weight = b""
         self._said = float("-inf")
+        self._since: float | None = None
+        """When any was heard of first."""
         self._ended: dict[str, float] = {}
         self._over: dict[str, None] = {}
         """Ends that are to be passed on."""
@@ -76,6 +78,8 @@ class Streams:
         if node == self._first:
             self._said = max(self._said, said)
             return
+        if self._since is None:
+            self._since = now
         theirs = weight(node, self._digest)
         if not self.heard_of(now) or theirs < self._weight:
             self._first, self._weight, self._said = node, theirs, said
@@ -91,7 +95,7 @@ class Streams:
         """
         if self.deceived or not self.heard_of(now) or (self.own and self._mine < self._weight):
             return False
-        if not self.own and now - progress >= TRUST:
+        if not self.own and now - max(progress, self._since or progress) >= TRUST:
             self.deceived = True
             return False
         return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from p2p.core.swarm.settings import SwarmSettings
 from p2p.sim.catalog import LIARS_SIZE
 from p2p.sim.scenario import Scenario
 from p2p.sim.world import World, run
@@ -54,3 +55,14 @@ def test_a_tracker_that_dies_is_replaced_by_the_dht() -> None:
     result = run(ALONE.but(tracker=True, tracker_down=((0.5, 1e9),)))
     assert result.completed == 24
     assert result.copies < 1.2
+
+
+def test_few_that_want_the_same_among_many_meet_and_read_one_copy() -> None:
+    few = ALONE.but(nodes=4, idle=60, exchange=True, contacts=12, swarm=SwarmSettings(peers=6))
+    result = run(few)
+    assert (result.completed, result.copies, result.streams) == (4, 1.0, 1)
+
+
+def test_one_complete_node_among_many_is_found_and_gets_a_seat() -> None:
+    result = run(ALONE.but(nodes=6, idle=60, seeders=1, exchange=True, origin_down=((0.0, 1e9),)))
+    assert (result.completed, result.failed) == (6, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from p2p.core.swarm.actions import Herald
 from p2p.core.swarm.events import PeerStreams
-from p2p.core.swarm.herald import ENDED, LIFE, PACE, REFRESH, Streams, weight
+from p2p.core.swarm.herald import ENDED, LIFE, PACE, REFRESH, TRUST, Streams, weight
 
 NAMES = sorted((f"n{number}" for number in range(9)), key=lambda name: weight(name, "d"))
 FIRST, SECOND, *_, LAST = NAMES
@@ -70,6 +70,17 @@ def test_a_stream_waits_for_the_first_in_order_and_a_turn_for_any() -> None:
     assert not one.waits(1.0, progress=1.0)
     heard(one, FIRST, 1.1)
     assert one.waits(1.1, progress=1.0)
+
+
+def test_who_has_waited_long_for_his_turn_waits_for_a_stream_that_begins_then() -> None:
+    one = Streams(LAST, "d")
+    heard(one, FIRST, 5.0)
+    assert one.waits(5.0, progress=0.0), "nobody streamed before: nothing could come"
+    heard(one, FIRST, 5.0 + TRUST - 0.1)
+    assert one.waits(5.0 + TRUST - 0.1, progress=0.0)
+    assert not one.waits(5.0 + TRUST, progress=0.0)
+    heard(one, SECOND, 20.0)
+    assert not one.waits(20.0, progress=0.0), "once for each blob"
 
 
 def test_a_flood_is_passed_on_at_a_pace() -> None:
