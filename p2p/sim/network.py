@@ -13,6 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from p2p.core.swarm.times import NodeTimes
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
@@ -68,6 +70,8 @@ class Host:
     work: float = 0.0
     """Bytes that each active answer would have got so far."""
     since: float = 0.0
+    times: NodeTimes = field(default_factory=NodeTimes)
+    """Of the requests of all swarms that run there."""
     turn: int = 0
     """Tells timers that were overtaken from the one that counts."""
 

@@ -108,6 +108,7 @@ class Node:
             rng=world.random(self.number),
             reputation=self.reputation,
             size=world.content.size,
+            times=self.host.times,
         )
         world.tune(self)
         self.begun = True

@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from p2p.core.swarm.swarm import Swarm
+from p2p.core.swarm.times import NodeTimes
 from p2p.errors import RemoraError, StoreFullError
 from p2p.store.api import StoredBlob
 from p2p.transfer.api import Sources
@@ -80,6 +81,7 @@ class Engine:
         self._has_origin = has_origin
         self._runners: dict[Digest, Runner] = {}
         self._ahead = trio.CapacityLimiter(AHEAD)
+        self._times = NodeTimes()
         self._lazy = LazyReader(parts)
         self._nursery: trio.Nursery | None = None
         self._history: dict[Digest, Account] = {}
@@ -239,6 +241,7 @@ class Engine:
             reputation=self._parts.reputation,
             size=wanted.size,
             origin=self._has_origin(wanted.repository),
+            times=self._times,
         )
         runner = self._runners[wanted.digest] = Runner(wanted, swarm, self._parts)
         self._nursery.start_soon(self._run, runner, wanted.digest in self._confinement)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
 from p2p.core.swarm.actions import ORIGIN
+from p2p.core.swarm.times import KNOWN, Times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,13 +19,8 @@ FIRST_HEDGE = 0.75
 
 LEAST_HEDGE = 0.25
 MOST_HEDGE = 5.0
-SAMPLES = 64
-
 USUAL = 3
 """Times the median that a request is given in any case, ``MOST_HEDGE`` or not: all may be slow."""
-
-KNOWN = 4
-"""Requests that must have ended before it is known how long they take."""
 
 FLOW_GRACE = 1.5
 FLOW_MOST = 12.0
@@ -74,13 +68,15 @@ class Pending:
 
 
 class Requests:
-    """The table of requests of one swarm, and the distribution of their times."""
+    """The table of requests of one swarm, and the distribution of their times.
+
+    ``elsewhere``: the times of all swarms of this node, for as long as this one knows too few.
+    """
 
     def __init__(self) -> None:
         self._next = 1
-        self._times: deque[float] = deque()
-        self._sorted: list[float] = []
-        """The same times in order."""
+        self._times = Times()
+        self.elsewhere: Times | None = None
         self._swiftest = 0.0
         self._first_late: float | None = None
         """What ``first_late`` found, None where it is to be looked for again."""
@@ -97,9 +93,9 @@ class Requests:
     def add(self, peer: str, first: int, count: int, now: float) -> Pending:
         """Enter a request."""
         pending = Pending(self._next, peer, first, count, now, now + self.hedge_after(count))
-        if len(self._sorted) >= KNOWN:
+        if self._times.known:
             # A few slow peers must not make the last chunks wait for a slow peer.
-            pending.usual = max(LEAST_HEDGE, 2 * count * self._sorted[len(self._sorted) // 2])
+            pending.usual = max(LEAST_HEDGE, 2 * count * self._times.median)
         self._next += 1
         self.pending[pending.request] = pending
         self.origin += peer == ORIGIN
@@ -169,11 +165,9 @@ class Requests:
     def timed(self, seconds: float, count: int) -> None:
         """Count the time of a request for ``count`` chunks."""
         self._swiftest = min(seconds, self._swiftest * 1.02) if self._times else seconds
-        each = seconds / count
-        self._times.append(each)
-        insort(self._sorted, each)
-        if len(self._times) > SAMPLES:
-            del self._sorted[bisect_left(self._sorted, self._times.popleft())]
+        self._times.add(seconds / count)
+        if self.elsewhere is not None:
+            self.elsewhere.add(seconds / count)
 
     def first_late(self, *, endgame: bool) -> float:
         """When the first of all requests counts as late; infinite: none ever does."""
@@ -194,11 +188,13 @@ class Requests:
 
     def hedge_after(self, count: int) -> float:
         """Seconds after which a request for ``count`` chunks is late: twice the recent 95th percentile."""
-        ordered = self._sorted
-        if len(ordered) < KNOWN:
-            return FIRST_HEDGE
-        late = 2 * count * ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]
-        most = max(MOST_HEDGE, USUAL * count * ordered[len(ordered) // 2])
+        times = self._times
+        if not times.known:
+            if self.elsewhere is None or not self.elsewhere.known:
+                return FIRST_HEDGE
+            times = self.elsewhere
+        late = 2 * count * times.most
+        most = max(MOST_HEDGE, USUAL * count * times.median)
         return min(most, max(LEAST_HEDGE, late))
 
     def _forget(self, index: int, request: int) -> None:

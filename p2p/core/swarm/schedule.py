@@ -75,6 +75,8 @@ class Schedule:
             self._hedge(now)
         if not self._all and not self._news:
             return
+        if requests.elsewhere is None:
+            requests.elsewhere = swarm.times.of(swarm.layout.chunk)
         room = self._room()
         if room > 0:
             wanted = swarm.link_bits & ~(swarm.have.bits | requests.bits)

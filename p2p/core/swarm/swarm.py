@@ -24,6 +24,7 @@ from p2p.core.swarm.readers import Readers
 from p2p.core.swarm.requests import Requests
 from p2p.core.swarm.schedule import Schedule
 from p2p.core.swarm.search import Search
+from p2p.core.swarm.times import NodeTimes
 from p2p.errors import OriginProtocolError, PeerError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Swarm:
         reputation: Reputation,
         size: int = 0,
         origin: bool = True,
+        times: NodeTimes | None = None,
     ) -> None:
         self.digest = digest
         self.settings = settings
@@ -72,6 +74,7 @@ class Swarm:
         self.patience = Patience()
         self._schedule = Schedule(self, rng)
         self._search = Search(self)
+        self.times = NodeTimes() if times is None else times
 
     # ── the three verbs ────────────────────────────────────────────────────────────────────────────
 

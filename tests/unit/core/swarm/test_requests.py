@@ -18,10 +18,10 @@ from p2p.core.swarm.requests import (
     KNOWN,
     LEAST_HEDGE,
     MOST_HEDGE,
-    SAMPLES,
     USUAL,
     Requests,
 )
+from p2p.core.swarm.times import SAMPLES
 
 
 class Table(RuleBasedStateMachine):
