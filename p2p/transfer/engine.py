@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 AHEAD = 6
-"""Blobs read ahead at once."""
+"""Blobs of one image read ahead at once: no image waits until another one's layers are here."""
 
 REMEMBERED = 256
 """Finished downloads kept for ``explain``."""
@@ -80,7 +80,7 @@ class Engine:
         self._rng = rng
         self._has_origin = has_origin
         self._runners: dict[Digest, Runner] = {}
-        self._ahead = trio.CapacityLimiter(AHEAD)
+        self._ahead: dict[Repository, trio.CapacityLimiter] = {}
         self._times = NodeTimes()
         self._lazy = LazyReader(parts)
         self._nursery: trio.Nursery | None = None
@@ -267,7 +267,7 @@ class Engine:
                 del self._history[next(iter(self._history))]
 
     async def _whole(self, wanted: Wanted) -> None:
-        async with self._ahead:
+        async with self._turn_ahead(wanted.repository):
             try:
                 await self._fetch_whole(wanted, Sources(), prefetch=False)
             except RemoraError as error:
@@ -276,7 +276,7 @@ class Engine:
                 )
 
     async def _read_ahead(self, wanted: Wanted) -> None:
-        async with self._ahead:
+        async with self._turn_ahead(wanted.repository):
             if self._nursery is None:
                 return
             try:
@@ -286,6 +286,17 @@ class Engine:
                 return
             if isinstance(joined, Runner):
                 await joined.ended.wait()
+
+    @asynccontextmanager
+    async def _turn_ahead(self, repository: Repository) -> AsyncIterator[None]:
+        """Wait for a turn to read a blob ahead."""
+        turns = self._ahead.setdefault(repository, trio.CapacityLimiter(AHEAD))
+        try:
+            async with turns:
+                yield
+        finally:
+            if not turns.borrowed_tokens and not turns.statistics().tasks_waiting:
+                self._ahead.pop(repository, None)
 
     def _account(self, runner: Runner) -> Account:
         return replace(_account(runner), private=runner.wanted.digest in self._confinement)

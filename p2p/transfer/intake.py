@@ -109,12 +109,15 @@ async def _pump(runner: Runner, parts: Parts, source: _Source, layout: Layout, f
 
     async def fill() -> None:
         index = first
+        # All nodes of the swarm wait for these bytes: they have a share of their own.
+        key = "origin", runner.wanted.repository
         most = max(1, FIRST_BATCH // layout.chunk)
         async with send:
             while index < layout.count and source.broken is None:
                 count = min(most, layout.count - index)
                 async with AsyncExitStack() as stack:
-                    buffer = await stack.enter_async_context(parts.buffers.take(layout.length(index, count)))
+                    lending = parts.buffers.take(layout.length(index, count), key)
+                    buffer = await stack.enter_async_context(lending)
                     count = await source.chunks_into(buffer, layout.chunk)
                     if count:
                         lent = stack.pop_all()

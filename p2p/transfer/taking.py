@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import TYPE_CHECKING
 
 import trio
@@ -51,7 +51,10 @@ async def _take(runner: Runner, parts: Parts, action: act.Request) -> ev.Event:
     async with AsyncExitStack() as stack:
         if pacer is not None and paced:
             await stack.enter_async_context(pacer.turn(stop - start, clock))
-        buffer = await stack.enter_async_context(parts.buffers.take(stop - start))
+        lending = parts.buffers.take(stop - start, runner.wanted.repository)
+        # Nobody was asked yet: what waits for its turn here is not late.
+        with nullcontext() if parts.buffers.free(stop - start) else clock.stopped():
+            buffer = await stack.enter_async_context(lending)
         sent, held_before = trio.current_time(), clock.held
         if stop == start:
             pass  # nobody need be asked for nothing

@@ -1,4 +1,4 @@
-"""How long requests took lately, in order: what is usual, and what is late. Of one swarm, and of all of a node.
+"""How long requests took lately, in order: what is usual, what is late; of one swarm, and of all of a node.
 
 A small blob is here before it has learned how long its own requests take. Beside many others they take long,
 for all share the links; who then takes its first ones for late asks for everything twice.

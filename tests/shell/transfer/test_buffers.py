@@ -130,3 +130,50 @@ def test_never_over_the_budget(loans: list[tuple[int, int]]) -> None:
         assert pool.kept == sum(size * len(free) for size, free in pool._free.items()) <= budget
 
     trio.run(main)
+
+
+async def test_an_image_of_many_layers_leaves_room_for_one_of_a_single_layer() -> None:
+    pool = BufferPool(2 * MIB)
+    order: list[str] = []
+    back = trio.Event()
+
+    async def borrow(name: str) -> None:
+        async with pool.take(MIB, name):
+            order.append(name)
+            await back.wait()
+
+    async with trio.open_nursery() as nursery:
+        for name in ["many"] * 8 + ["one"] * 2:
+            nursery.start_soon(borrow, name)
+            await wait_all_tasks_blocked()
+        assert order == ["many", "many"]
+        assert not pool.free(KIB), "a small one would overtake those that wait"
+        back.set()
+    assert order.index("one") <= 3
+    assert sorted(order) == ["many"] * 8 + ["one"] * 2
+    assert pool.lent == 0
+
+
+async def test_who_gives_up_lets_the_next_one_in() -> None:
+    pool = BufferPool(2 * MIB)
+    async with trio.open_nursery() as nursery, pool.take(MIB):
+        gives_up = trio.CancelScope()
+
+        async def large() -> None:
+            with gives_up:
+                async with pool.take(2 * MIB):
+                    raise AssertionError("there is no room for it")
+
+        nursery.start_soon(large)
+        await wait_all_tasks_blocked()
+        got = trio.Event()
+
+        async def small() -> None:
+            async with pool.take(MIB):
+                got.set()
+
+        nursery.start_soon(small)
+        await wait_all_tasks_blocked()
+        assert not got.is_set()
+        gives_up.cancel()
+        await got.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,7 @@ from p2p.metadata.memory_private import MemoryPrivacy
 from p2p.origin.api import Kind
 from p2p.transfer.api import Wanted
 from p2p.transfer.confined import Confined
+from p2p.transfer.engine import AHEAD
 from p2p.transfer.streams import PassingStream
 from tests.support.cluster import APP, Cluster, Node, cluster, read_range, read_start
 from tests.support.http_rig import until
@@ -343,6 +345,24 @@ async def test_read_ahead_fetches_what_will_be_asked_for() -> None:
         await node.settled()
         node.engine.read_ahead((node.wanted(contents[0]),))
         assert node.engine.swarms() == []
+
+
+async def test_an_image_is_read_ahead_beside_another_one_of_many_layers() -> None:
+    layers, single = [blob(MIB // 2, seed=seed) for seed in range(2 * AHEAD)], blob(MIB // 2, seed=99)
+    async with cluster() as world:
+        node = await world.node(grace=30)
+        for content in layers:
+            world.origin.hold(content)
+        world.origin.at(SOMEWHERE.path).blobs[single.digest] = single.data
+        world.origin.gate_at = 0
+        node.engine.read_ahead(tuple(node.wanted(content) for content in layers))
+        node.engine.read_ahead((replace(node.wanted(single), repository=SOMEWHERE),))
+        await until(lambda: len(node.engine.swarms()) == AHEAD + 1)
+        assert str(single.digest) in [one.digest for one in node.engine.swarms()]
+        world.origin.gate.set()
+        await until(lambda: len(node.store.blobs()) == len(layers) + 1)
+        await node.settled()
+        await until(lambda: not node.engine._ahead)
 
 
 # ── an origin that fails ───────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ import trio
 
 from p2p.config import LimitSettings
 from p2p.transfer.limits import BURST_SECONDS, LEAST_STEP
-from tests.support.cluster import cluster
+from tests.support.cluster import cluster, read_range
 from tests.support.http_rig import until
 from tests.support.liar import send_range
 from tests.support.store_rig import MIB, blob
@@ -79,6 +79,18 @@ async def test_a_client_frees_a_prefetch() -> None:
             with trio.fail_after(LEAST_STEP / 4000 - 1):  # each that waits would wait for longer
                 assert await node.read(CONTENT) == CONTENT.data
         assert unruffled(node)
+
+
+async def test_what_waits_for_a_buffer_is_not_late() -> None:
+    async with cluster() as world:
+        for n in range(2):
+            await (await world.node(f"seeder{n}", limits=LimitSettings(up=LIMIT))).hold(CONTENT)
+        node = await world.node("small", memory=MIB)
+        async with node.open(CONTENT) as stream:
+            requests = node.engine._runners[CONTENT.digest].swarm.requests
+            await until(lambda: requests.held > 1)
+            assert await read_range(stream, 0, CONTENT.size) == CONTENT.data
+        assert requests.held == 0
 
 
 async def test_a_peer_without_a_free_slot_is_asked_again_and_not_dropped() -> None:

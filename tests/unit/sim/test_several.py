@@ -29,3 +29,12 @@ def test_the_blobs_of_an_image_together_take_as_long_as_one_of_their_size() -> N
     )
     bound = (total + math.log2(16) * MIB) / ONE.up
     assert max(one.makespan for one in results) <= 1.25 * bound
+
+
+def test_small_layers_at_once_are_not_asked_for_twice() -> None:
+    layers = [ONE.but(size=8 * MIB, seed=seed, slots=4) for seed in range(1, 13)]
+    results = run_together(layers)
+    assert [one.completed for one in results] == [16] * 12
+    total = sum(one.size for one in layers)
+    assert results[0].copies * layers[0].size == pytest.approx(total)
+    assert max(one.makespan for one in results) <= 1.3 * total / ONE.up, "1.7 where each learns by itself"
