@@ -219,7 +219,7 @@ class World:
         gc.disable()
         try:
             self.begin()
-            self.heap.run(self.scenario.limit, lambda: self.over)
+            self.heap.run(self.scenario.limit, lambda: not self._open and not self._coming)
         finally:
             gc.enable()
         return self.result(time.process_time() - began)

@@ -37,6 +37,12 @@ class Dispute:
         """Peers that were doubted, some of them no longer."""
 
     @property
+    def open(self) -> bool:
+        """Whether a list or a peer's chunks are in doubt."""
+        lists = self._swarm.lists
+        return self.relinking or bool(self._doubted) or lists.contested
+
+    @property
     def deadline(self) -> float | None:
         """When the next doubt ends."""
         if not self._doubted:

@@ -100,10 +100,14 @@ class Streams:
             return False
         return True
 
+    @property
+    def known(self) -> bool:
+        """Whether there is or was a stream to tell of."""
+        return bool(self.own or self._first or self._told or self._over)
+
     def tell(self, now: float) -> list[Herald]:
         """Give what subscribers are to be told now."""
-        nothing = not (self.own or self._first or self._told or self._over)
-        if nothing or now < self._told_at + PACE:
+        if not self.known or now < self._told_at + PACE:
             return []
         over, self._over = [Herald(node, 0.0, over=True) for node in self._over], {}
         first, said = self._leader(now)

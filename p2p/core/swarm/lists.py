@@ -36,6 +36,11 @@ class Lists:
         self._ids_of = b""
         self._aside: list[tuple[bytes, frozenset[tuple[str, bool]]]] = []
 
+    @property
+    def contested(self) -> bool:
+        """Whether a peer held another list, at the last look, or those that were gone by were false."""
+        return self._dissent_seen or self.firm
+
     def offered(self, peer: Peer, start: int, states: bytes, list_id: bytes) -> bool:
         """Take a peer's states from ``start`` on; True where they extended the adopted list.
 

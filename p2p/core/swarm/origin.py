@@ -59,6 +59,11 @@ class OriginTurn:
         return self.allowed and self.given_up is None
 
     @property
+    def engaged(self) -> bool:
+        """Whether what peers hold has to do with the origin: it is ours to ask, or streams are told of."""
+        return self.granted or self.streams.known
+
+    @property
     def busy(self) -> bool:
         """Whether the origin is being asked, or will be: nothing else need be done to get on."""
         return self.streaming or (self.granted and self.retry_at is not None)

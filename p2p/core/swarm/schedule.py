@@ -63,6 +63,27 @@ class Schedule:
         """One peer has more to offer; nothing else has changed since the last ``ask``."""
         self._news[name] = None
 
+    def heard(self, name: str, now: float) -> bool:
+        """Ask a peer that has more to offer than before, all else being as ``ask`` left it.
+
+        True where that is not all that is to be done: ``ask`` then knows of the news.
+        """
+        swarm = self._swarm
+        assert swarm.have is not None
+        requests = swarm.requests
+        if self._all or swarm.members.busy or now >= requests.first_late(endgame=self._endgame()):
+            self._news[name] = None
+            return True
+        peer = swarm.peers.get(name)
+        # Most news are of what is here or on its way.
+        if peer is not None and swarm.offered_by(peer) & ~(swarm.have.bits | requests.bits) & swarm.link_bits:
+            room = self._room()
+            # Without room, the next answer lets all be asked again.
+            if room > 0:
+                wanted = swarm.link_bits & ~(swarm.have.bits | requests.bits)
+                self._fill(wanted, room, {name: peer}, now)
+        return False
+
     def ask(self, now: float) -> None:
         """Hedge what is late, then fill every peer's window with requests, the least busy first."""
         swarm = self._swarm

@@ -18,6 +18,7 @@ from p2p.core.swarm.flow import Flow
 from p2p.core.swarm.herald import Streams
 from p2p.core.swarm.lists import Lists
 from p2p.core.swarm.members import Members
+from p2p.core.swarm.news import News
 from p2p.core.swarm.origin import OriginTurn
 from p2p.core.swarm.patience import Patience
 from p2p.core.swarm.readers import Readers
@@ -75,6 +76,9 @@ class Swarm:
         self._schedule = Schedule(self, rng)
         self._search = Search(self)
         self.times = NodeTimes() if times is None else times
+        self._news = News(self, self._schedule)
+        self._due: float | None = None
+        self._due_known = False
 
     # ── the three verbs ────────────────────────────────────────────────────────────────────────────
 
@@ -91,15 +95,21 @@ class Swarm:
         """Take an event; give what is to be done about it. Nothing more is done once ``over``."""
         if self.over:
             return []
-        self._take(event, now)
-        if not self.over:
+        follows = self._take(event, now)
+        if follows and not self.over:
             self._settle(now)
+        if follows or self.out:
+            self._due_known = False
         return self._drain()
 
     def next_deadline(self) -> float | None:
         """When a ``Tick`` is due, on the shell's clock."""
-        if self.over:
-            return None
+        if not self._due_known:
+            # Asked for after every event, most of which change nothing of it.
+            self._due, self._due_known = self._next_deadline(), True
+        return None if self.over else self._due
+
+    def _next_deadline(self) -> float | None:
         due = self.readers.ends(self.settings.grace)
         if self.dispute.relinking:
             return due
@@ -170,8 +180,11 @@ class Swarm:
 
     # ── events ─────────────────────────────────────────────────────────────────────────────────────
 
-    def _take(self, event: ev.Event, now: float) -> None:
+    def _take(self, event: ev.Event, now: float) -> bool:
+        """Take an event in; False where it can have no consequence beyond what was done already."""
         match event:
+            case ev.PeerHave() | ev.PeerMidstates():
+                return self._news.take(event, now)
             case ev.ChunksTaken():
                 self._chunks_taken(event, now)
             case ev.RequestFailed(request=request):
@@ -180,21 +193,11 @@ class Swarm:
             case ev.RequestFlows():
                 if self.requests.flows(event.request, event.received, now):
                     self.patience.flowed(now)
-                return
+                return True
             case ev.RequestHeld(request=request, held=held):
                 self.requests.hold(request, held, now)
                 self.patience.progress = now  # our own limits let it begin, or go on: nobody is stuck
-                return
-            case ev.PeerHave(peer=name):
-                self.members.have(event, now)
-                self._schedule.news(name)
-                return
-            case ev.PeerMidstates(peer=name):
-                full = self.untried
-                self._peer_midstates(event, now)
-                if full == self.untried:
-                    self._schedule.news(name)
-                    return
+                return True
             case ev.PeerState():
                 self._peer_state(event, now)
             case ev.PeerAbsent(peer=name):
@@ -205,7 +208,7 @@ class Swarm:
                 self.members.hinted(event, self.layout, now)
             case ev.PeerStreams():
                 self.turn.streams.heard(event, now)
-                return
+                return True
             case ev.Planned():
                 self._planned(event, now)
             case ev.LeaseLost(epoch=epoch):
@@ -235,6 +238,7 @@ class Swarm:
             case ev.Tick():
                 pass
         self._schedule.changed()
+        return True
 
     def _planned(self, event: ev.Planned, now: float) -> None:
         if event.size and self.layout is None:
@@ -265,25 +269,6 @@ class Swarm:
             self._sized(event.size)
         if self.layout is not None:
             self.members.state(event, self.layout, now)
-
-    def _peer_midstates(self, event: ev.PeerMidstates, now: float) -> None:
-        peer = self.peers.get(event.peer)
-        if peer is None or self.layout is None:
-            return
-        width = self.lists.adopted.width
-        if event.start * width + len(event.states) > (self.layout.count - 1) * width:
-            self.members.accuse(peer, "a midstate list longer than the blob", -1, now)
-            return
-        try:
-            extended = self.lists.offered(peer, event.start, event.states, event.list_id)
-        except ValueError as error:
-            self.members.drop(event.peer, now, reason=str(error))
-            return
-        self.dispute.told(peer, event.start)
-        if extended and self.have is not None and not self.dispute.relinking:
-            self.out.append(act.Adopt(self.lists.adopted))
-        if extended:
-            self.patience.hope = now
 
     def _chunks_taken(self, event: ev.ChunksTaken, now: float) -> None:
         pending = self.requests.pending.get(event.request)

@@ -37,3 +37,20 @@ def test_the_digest_tells_runs_apart() -> None:
         return heap.digest
 
     assert digest(1, 2) == digest(1, 2) != digest(2, 1)
+
+
+def test_what_is_entered_late_for_a_slice_that_has_begun_comes_in_order() -> None:
+    heap, seen = Heap(), list[float]()
+
+    def note(*further: float) -> None:
+        seen.append(heap.now)
+        for when in further:
+            heap.at(when, note)
+
+    heap.at(-3.0, note, -2.99995, -2.9999, -1.0)
+    heap.at(-2.99993, note)
+    heap.at(0.00005, note)
+    heap.at(-0.00005, note, 0.00001)
+    heap.run(10.0, lambda: False)
+    assert seen == sorted(seen)
+    assert len(seen) == 8
