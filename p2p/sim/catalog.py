@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from p2p.config import LimitSettings
 from p2p.core.swarm.chunks import MIB
-from p2p.sim.scenario import Scenario
+from p2p.sim.scenario import SMALL, Scenario
 
 SIZES = (100, 1000, 10_000)
 HOSTILE_SEEDS = 500
@@ -14,6 +15,10 @@ CROWD = Scenario("flash crowd", 100)
 ALONE = CROWD.but(name="without tracker", tracker=False, known=30, exchange=True)
 DHT = CROWD.but(name="without tracker, DHT", tracker=False, dht=True, exchange=True)
 SEEDER = CROWD.but(name="one seeder", seeders=1, origin_down=((0.0, 1e9),))
+LIMIT = 2_500_000
+"""A fifth of a link of 100 Mbit/s."""
+
+LIMITED = Scenario("limits", 16, size=SMALL, up=5 * LIMIT, down=5 * LIMIT, origin_rate=5 * LIMIT)
 PLAIN = CROWD.but(
     name="plain, 30 neighbours",
     tracker=False,
@@ -41,6 +46,10 @@ def groups(most: int, hostile_seeds: int) -> dict[str, list[Scenario]]:
             for chunks in (64, 256)
             for size in (20, 100)
             if size <= most
+        ],
+        "limits": [
+            LIMITED.but(name=f"limits.{limit}", limits=LimitSettings(**{limit: LIMIT}))
+            for limit in ("up", "down", "origin", "prefetch")
         ],
         "baselines": [
             one

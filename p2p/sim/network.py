@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from p2p.sim.heap import Heap
+    from p2p.sim.limits import Limit, Limits
 
 RETRANSMIT = 0.2
 """Seconds that a lost packet costs where nothing else shows the loss (RFC 6298's usual least timeout)."""
@@ -37,6 +38,8 @@ class Transfer:
     """What it is a part of."""
     cancelled: bool = False
     since: float = 0.0
+    left: int = 0
+    """Bytes that its source's limit has not let through yet."""
 
 
 @dataclass(slots=True)
@@ -64,9 +67,12 @@ class Host:
     freed: Callable[[float], None] | None = None
     """Called with its seconds when an answer is through or was dropped."""
     sent: int = 0
+    limits: Limits | None = None
     waiting: deque[Transfer] = field(default_factory=deque)
+    paced: dict[Transfer, None] = field(default_factory=dict)
+    """Answers under way that wait for the limit."""
     active: list[tuple[float, Transfer]] = field(default_factory=list)
-    """Answers under way, with the point of ``work`` at which each ends."""
+    """Answers that go out, with the point of ``work`` at which each ends, or has sent what it may for now."""
     work: float = 0.0
     """Bytes that each active answer would have got so far."""
     since: float = 0.0
@@ -77,9 +83,10 @@ class Host:
 
     def askers(self, of: object = None) -> int:
         """How many others wait for answers that are parts ``of`` the same."""
-        if not self.waiting and len(self.active) < 2:
+        if not self.waiting and not self.paced and len(self.active) < 2:
             return sum(one.of is of for _, one in self.active)
         found = {id(one.target) for _, one in self.active if one.of is of}
+        found.update(id(one.target) for one in self.paced if one.of is of)
         found.update(id(one.target) for one in self.waiting if one.of is of and not one.cancelled)
         return len(found)
 
@@ -128,14 +135,22 @@ class Network:
         """Drop an answer: what was not sent yet is not sent."""
         transfer.cancelled = True
         host = transfer.source
+        if transfer in host.paced:
+            del host.paced[transfer]
+            self._dropped(transfer)
+            return
         for entry in host.active:
             if entry[1] is transfer:
                 self._settle(host)
                 host.active.remove(entry)
-                self._admit(host)
-                if host.freed is not None:
-                    host.freed(self._heap.now - transfer.since)
+                self._dropped(transfer)
                 return
+
+    def _dropped(self, transfer: Transfer) -> None:
+        host = transfer.source
+        self._admit(host)
+        if host.freed is not None:
+            host.freed(self._heap.now - transfer.since)
 
     def received(self, transfer: Transfer) -> int:
         """Bytes of an answer under way that its source has sent so far."""
@@ -143,8 +158,8 @@ class Network:
         for end, one in host.active:
             if one is transfer:
                 self._settle(host)
-                return max(0, int(transfer.size - (end - host.work)))
-        return 0
+                return max(0, int(transfer.size - transfer.left - (end - host.work)))
+        return transfer.size - transfer.left if transfer in host.paced else 0
 
     def _settle(self, host: Host) -> None:
         now = self._heap.now
@@ -154,10 +169,32 @@ class Network:
 
     def _admit(self, host: Host) -> None:
         self._settle(host)
-        while host.waiting and len(host.active) < self._slots:
+        while host.waiting and len(host.active) + len(host.paced) < self._slots:
             transfer = host.waiting.popleft()
-            if not transfer.cancelled:
+            if transfer.cancelled:
+                continue
+            if host.limits is not None and host.limits.up is not None:
+                transfer.left = transfer.size
+                self._pace(transfer, host.limits.up)
+            else:
                 host.active.append((host.work + transfer.size, transfer))
+        self._rearm(host)
+
+    def _pace(self, transfer: Transfer, limit: Limit) -> None:
+        """Send the next bytes of an answer when the limit lets them through."""
+        host, size = transfer.source, min(limit.step, transfer.left)
+
+        def granted() -> None:
+            self._settle(host)
+            del host.paced[transfer]
+            transfer.left -= size
+            host.active.append((host.work + size, transfer))
+            self._rearm(host)
+
+        host.paced[transfer] = None
+        limit.take(id(transfer.target), size, granted, lambda: not transfer.cancelled)
+
+    def _rearm(self, host: Host) -> None:
         host.turn += 1
         if host.active:
             first = min(host.active, key=_end)
@@ -171,6 +208,10 @@ class Network:
         self._settle(host)
         host.work = max(host.work, entry[0])
         host.active.remove(entry)
+        if transfer.left and host.limits is not None and host.limits.up is not None:
+            self._pace(transfer, host.limits.up)
+            self._rearm(host)
+            return
         host.sent += transfer.size
         target = transfer.target
         ready = self._heap.now

@@ -6,6 +6,7 @@ subscribed (``p2p.transfer.link``) what changed.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from p2p.core.swarm import actions as act
@@ -229,14 +230,19 @@ class Node:
         self.teller.watches.clear()
 
     def _request(self, action: act.Request) -> None:
-        world, heap = self.world, self.world.heap
         self._requests[action.request] = (action, None)
-        if action.provider is None:
-            world.asked(self, None, action)
+        peer = self.world.peers[action.provider.node] if action.provider is not None else None
+        self.world.asked(self, peer, action)
+        if self.host.limits is not None:
+            self.host.limits.ask(self, action, partial(self._ask, action, peer), self._requests)
+        else:
+            self._ask(action, peer)
+
+    def _ask(self, action: act.Request, peer: Peer | None) -> None:
+        world, heap = self.world, self.world.heap
+        if peer is None:
             world.origin.range(self, action)
             return
-        peer = world.peers[action.provider.node]
-        world.asked(self, peer, action)
         heap.at(heap.now + world.network.latency(self.host, peer.host), self._reached, action, peer, heap.now)
 
     def _reached(self, action: act.Request, peer: Peer, sent: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from p2p.sim.limits import Taking
 from p2p.sim.network import Queue
 
 if TYPE_CHECKING:
@@ -57,10 +58,25 @@ class Origin:
     def _next(self, node: Node, index: int, epoch: int, token: object, before: float) -> None:
         if not node.streams(token):
             return
-        heap, content = self._world.heap, self._world.content
+        content = self._world.content
         if self.down:
             node.origin_lost(token)
             return
+        limits = node.host.limits
+        size, chain = content.layout.length(index), limits.chain(origin=True) if limits is not None else ()
+        if chain:
+            Taking(
+                chain,
+                content.name,
+                size,
+                lambda: self._send(node, index, epoch, token, before),
+                lambda: node.streams(token),
+            )
+        else:
+            self._send(node, index, epoch, token, before)
+
+    def _send(self, node: Node, index: int, epoch: int, token: object, before: float) -> None:
+        heap, content = self._world.heap, self._world.content
         size = content.layout.length(index)
         sent = self._line.passes(size, heap.now)
         arrived = node.host.down.passes(size, sent + self.latency)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from p2p.config import LimitSettings
 from p2p.core.dht.routing import CAPACITY
 from p2p.core.swarm.chunks import GIB, MIB
 from p2p.core.swarm.settings import SwarmSettings
 
 GIGABIT = 125e6
+NO_LIMITS = LimitSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Scenario:
     ``contacts``: most nodes that one knows by the DHT.
     ``entry_dies``: when the node that lets the blob into a zone dies, 0: it does not.
     ``churn``: share of nodes that die at some time within ``churn_span``; half of them are replaced.
+    ``limits``: of each node; ``prefetch`` where nobody streams.
     ``rules``: ``remora``, or a baseline (``p2p.sim.baselines``).
     """
 
@@ -56,6 +59,7 @@ class Scenario:
     entry_dies: float = 0.0
     churn: float = 0.0
     churn_span: float = 5.0
+    limits: LimitSettings = NO_LIMITS
     rules: str = "remora"
     limit: float = 600.0
     swarm: SwarmSettings = field(default_factory=SwarmSettings)

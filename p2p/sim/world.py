@@ -20,9 +20,12 @@ from p2p.sim.dht import AHEAD
 from p2p.sim.heap import Heap
 from p2p.sim.hostile import LIARS, Liar
 from p2p.sim.invariants import Invariants
+from p2p.sim.limits import Limits
 from p2p.sim.network import Host, Network, Queue
 from p2p.sim.node import Node
 from p2p.sim.origin import Origin
+from p2p.sim.scenario import NO_LIMITS
+from p2p.transfer.limits import run_of
 
 if TYPE_CHECKING:
     from p2p.core.dht import events as dht
@@ -109,7 +112,8 @@ class World:
 
     def settings(self, node: Node) -> SwarmSettings:
         """Give what a node's swarm is set to."""
-        return replace(self.scenario.swarm, zone=node.provider.zone)
+        run = min(self.scenario.swarm.run, run_of(self.scenario.limits.down))
+        return replace(self.scenario.swarm, zone=node.provider.zone, run=run)
 
     def control(self, node: Node) -> Control:
         """Give a node's ways of discovery."""
@@ -176,7 +180,10 @@ class World:
 
     def _host(self, number: int) -> Host:
         scenario = self.scenario
-        return Host(scenario.up, Queue(scenario.down), number % scenario.zones)
+        limits = None
+        if scenario.limits != NO_LIMITS:
+            limits = Limits(self.heap, scenario.limits, prefetching=not scenario.streaming)
+        return Host(scenario.up, Queue(scenario.down), number % scenario.zones, limits=limits)
 
     def _add_node(self, number: int, known: list[Provider]) -> Node:
         provider = self._provider(number)

@@ -60,17 +60,27 @@ class _Waiter:
         self.awake = trio.Event()
 
 
+def step_of(rate: int, most: int) -> int:
+    """Give the bytes of one grant of a limit, at most ``most``."""
+    return max(LEAST_STEP, min(most, int(rate * STEP_SECONDS)))
+
+
+def bucket(rate: int, step: int) -> TokenBucket:
+    """Make the bucket of a limit of which ``step`` bytes are taken at once."""
+    return TokenBucket(rate, max(2 * step, rate * BURST_SECONDS))
+
+
 class Limiter:
     """One limit of ``rate`` bytes a second; ``waited``: seconds that takers waited for it, all together."""
 
     def __init__(self, rate: int, *, most: int = MOST_RECEIVED, turns: int = MOST_TURNS) -> None:
         self.rate = rate
         self.waited = 0.0
-        self.step = max(LEAST_STEP, min(most, int(rate * STEP_SECONDS)))
+        self.step = step_of(rate, most)
         """Bytes to take at once."""
         self.turns = trio.CapacityLimiter(max(2, min(turns, rate // TURN_RATE)))
         """Requests to peers under way at once."""
-        self._bucket = TokenBucket(rate, max(2 * self.step, rate * BURST_SECONDS))
+        self._bucket = bucket(rate, self.step)
         self._queue: FairQueue[_Waiter] = FairQueue()
 
     @property
@@ -133,8 +143,7 @@ class Limits:
     @property
     def run(self) -> int:
         """Most bytes to ask a peer for with one request."""
-        most = SwarmSettings().run
-        return most if self.down is None else min(most, int(self.down.rate * RUN_SECONDS))
+        return run_of(self.down.rate if self.down is not None else 0)
 
     def pacer(self, key: Hashable, prefetching: Callable[[], bool] = lambda: False) -> Pacer | None:
         """Make what paces the bytes of one download, None where nothing has to be paced.
@@ -145,6 +154,12 @@ class Limits:
         if self.down is None and self.origin is None and self.prefetch is None:
             return None
         return Pacer(self, key, prefetching)
+
+
+def run_of(down: int) -> int:
+    """Bytes to ask a peer for with one request, where ``down`` bytes a second may come (0: any number)."""
+    most = SwarmSettings().run
+    return min(most, int(down * RUN_SECONDS)) if down else most
 
 
 def _limiter(rate: int) -> Limiter | None:
