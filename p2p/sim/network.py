@@ -64,6 +64,8 @@ class Host:
     up: float
     down: Queue
     zone: int = 0
+    asked: Callable[[object], None] | None = None
+    """Called with what the answer is a part of, when one asks for such parts that was not being served."""
     freed: Callable[[float], None] | None = None
     """Called with its seconds when an answer is through or was dropped."""
     sent: int = 0
@@ -128,8 +130,12 @@ class Network:
     def send(self, transfer: Transfer) -> None:
         """Queue an answer at its source."""
         transfer.since = self._heap.now
-        transfer.source.waiting.append(transfer)
-        self._admit(transfer.source)
+        source = transfer.source
+        before = source.askers(transfer.of)
+        source.waiting.append(transfer)
+        if source.asked is not None and source.askers(transfer.of) > before:
+            source.asked(transfer.of)
+        self._admit(source)
 
     def cancel(self, transfer: Transfer) -> None:
         """Drop an answer: what was not sent yet is not sent."""

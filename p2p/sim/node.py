@@ -72,7 +72,7 @@ class Node:
         self.host = host
         self.teller = Teller(self, world.random(number + (1 << 42)))
         self.links = Links(self)
-        host.freed = self.teller.freed
+        host.asked, host.freed = self.teller.asked, self.teller.freed
         self.up = True
         """Until its death: it takes links also before it wants the blob."""
         self.alive = self.begun = False

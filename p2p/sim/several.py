@@ -7,7 +7,7 @@ blob alone, as production's are. The tracker's count of children is so too, whic
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from p2p.sim.world import World
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from p2p.sim.network import Host
     from p2p.sim.scenario import Scenario
     from p2p.sim.world import Result
+
+T = TypeVar("T")
 
 
 class Beside(World):
@@ -44,6 +46,7 @@ def run_together(scenarios: Sequence[Scenario]) -> list[Result]:
         world.begin()
     for nodes in zip(*(world.nodes for world in worlds), strict=True):
         nodes[0].host.freed = _all([node.teller.freed for node in nodes])
+        nodes[0].host.asked = _all([node.teller.asked for node in nodes])
     gc.disable()
     try:
         first.heap.run(first.scenario.limit, lambda: all(world.over for world in worlds))
@@ -52,9 +55,9 @@ def run_together(scenarios: Sequence[Scenario]) -> list[Result]:
     return [world.result() for world in worlds]
 
 
-def _all(calls: list[Callable[[float], None]]) -> Callable[[float], None]:
-    def call(seconds: float) -> None:
+def _all(calls: list[Callable[[T], None]]) -> Callable[[T], None]:
+    def call(told: T) -> None:
         for one in calls:
-            one(seconds)
+            one(told)
 
     return call

@@ -72,6 +72,11 @@ class Teller:
         self.offer.seeding = feeds
         self.invite()
 
+    def asked(self, of: object) -> None:
+        """One asks that was not being served, for parts ``of`` this blob, or of another one."""
+        if of is self._node.world:
+            self.offer.asked()
+
     def freed(self, seconds: float) -> None:
         """An answer to somebody is through, after ``seconds``."""
         self.offer.took(seconds)

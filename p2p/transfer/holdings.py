@@ -132,6 +132,8 @@ class Holdings:
     def serves(self, digest: Digest, host: str) -> None:
         """Note that one more answer to ``host`` is under way."""
         hosts = self._serving.setdefault(str(digest), {})
+        if host not in hosts and (offer := self._offers.get(str(digest))) is not None:
+            offer.asked()
         hosts[host] = hosts.get(host, 0) + 1
 
     def served(self, digest: Digest, host: str, seconds: float) -> None:

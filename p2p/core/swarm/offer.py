@@ -24,6 +24,13 @@ BUSY = 2
 PACE = 0.002
 """Seconds between two invitations: so long until the first one's requests are seen."""
 
+AWAITED_SHARE, AWAITED_MOST = 1 / 8, 0.1
+"""Who is invited counts as being served until it asks, for a share of what answers take, at most so long.
+
+A request takes its time, also on a link that carries other answers: who did not wait for it would invite all
+meanwhile, and serve all at once and each of them late. It saves half of the messages, besides.
+"""
+
 WAIT = 1.0
 """Seconds without an invitation after which one goes out in any case: those served may be stuck."""
 
@@ -79,6 +86,8 @@ class Offer:
         self._backlog = 0
         """What came from the origin and nobody had heard of when the stream was over."""
         self._usual = 0.0
+        self._awaited: deque[float] = deque()
+        """When those were invited who have not asked yet."""
         self._rng = rng
         self._told: dict[object, int] = {}
         self._turn: deque[object] = deque()
@@ -154,7 +163,12 @@ class Offer:
 
     def took(self, seconds: float) -> None:
         """An answer to somebody is through, after ``seconds``."""
-        self._usual += (seconds - self._usual) / 8
+        self._usual += (seconds - self._usual) / (8 if self._usual else 1)
+
+    def asked(self) -> None:
+        """Somebody asks who was not being served: the one that was invited first, most likely."""
+        if self._awaited:
+            self._awaited.popleft()
 
     def settled(self, have: int) -> bool:
         """Whether everybody has heard of everything."""
@@ -165,6 +179,8 @@ class Offer:
         self._settle(have)
         if served:
             self._busy = now
+        while self._awaited and self._awaited[0] + self._courtesy <= now:
+            self._awaited.popleft()
         if now < self._next(served):
             return None
         name = self._first_in_turn(have, now)
@@ -226,6 +242,7 @@ class Offer:
                 self._first |= news
                 self._backlog &= ~news
                 self._last = now
+                self._awaited.append(now)
                 return name
         return None
 
@@ -248,6 +265,12 @@ class Offer:
     def _next(self, served: int) -> float:
         if len(self._told) <= (FEW if self.whole and not self._super else BUSY):
             return float("-inf")
-        if served < BUSY:
-            return self._last + PACE
-        return self._last + max(WAIT, min(WAIT_MOST, WAIT_USUAL * self._usual))
+        if served >= BUSY:
+            return self._last + max(WAIT, min(WAIT_MOST, WAIT_USUAL * self._usual))
+        at, over = self._last + PACE, len(self._awaited) + served - BUSY
+        return at if over < 0 else max(at, self._awaited[over] + self._courtesy)
+
+    @property
+    def _courtesy(self) -> float:
+        """Seconds that one who was invited has for asking."""
+        return min(AWAITED_MOST, AWAITED_SHARE * self._usual) if self._usual else AWAITED_MOST

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2p.config import StoreSettings
-from p2p.core.swarm.offer import AFTER, ALONE, FEW, PACE
+from p2p.core.swarm.offer import AFTER, ALONE, AWAITED_MOST, BUSY, FEW, PACE
 from p2p.store.memory import MemoryStore
 from p2p.transfer.holdings import Holdings, Watcher
 from tests.support.store_rig import HASHER, MIB, blob, put
@@ -75,19 +75,47 @@ async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
         seen = [len(holdings.told(held, NAME, watcher).have) for watcher in watchers]
         assert sorted(seen) == [0, 0, 0, 0, 2]
         holdings.served(CONTENT.digest, "10.0.0.9", 0.1)
-        await trio.sleep(5 * PACE)
+        await trio.sleep(5 * AWAITED_MOST)
         assert sorted(told) == [0, 1, 2, 3, 4]
         await partial.append(2, CONTENT.chunk(2))
         await partial.commit()
         holdings.end(CONTENT.digest)
         await partial.close()
-        await trio.sleep(6 * PACE)
+        await trio.sleep(6 * AWAITED_MOST)
         held = holdings.held(CONTENT.digest)
         assert held is not None
         assert all(holdings.told(held, NAME, watcher).complete for watcher in watchers)
         assert set(told[5:]) == {0, 1, 2, 3, 4}
         holdings.served(CONTENT.digest, "10.0.0.8", 0.1)
         nursery.cancel_scope.cancel()
+
+
+async def test_the_next_are_told_when_those_before_them_have_asked(
+    store: MemoryStore, autojump_clock: MockClock
+) -> None:
+    holdings, told = Holdings(store, rng=random.Random(0)), list[int]()
+    watchers: list[Watcher] = [lambda _, i=i: told.append(i) for i in range(5)]  # type: ignore[misc]
+    for watcher in watchers:
+        holdings.watch(NAME, watcher)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(holdings.run)
+        partial = await store.open_partial(CONTENT.digest, CONTENT.size)
+        holdings.begin(partial)
+        told.clear()
+        await partial.append(0, CONTENT.chunks(0, 2))
+        holdings.changed(CONTENT.digest)
+        await trio.sleep(AWAITED_MOST / 2)
+        assert len(told) == BUSY, "these may still ask"
+        for host in ("10.0.0.8", "10.0.0.9"):
+            holdings.serves(CONTENT.digest, host)
+        for host in ("10.0.0.8", "10.0.0.9"):
+            holdings.served(CONTENT.digest, host, 60.0)
+        await trio.sleep(AWAITED_MOST / 4)
+        assert len(told) == 2 * BUSY
+        await trio.sleep(2 * AWAITED_MOST)
+        assert sorted(told) == [0, 1, 2, 3, 4], "who does not ask is waited for no longer"
+        nursery.cancel_scope.cancel()
+    await partial.close()
 
 
 async def test_what_has_spread_is_told_to_nobody_else_while_the_origin_streams(
@@ -107,14 +135,14 @@ async def test_what_has_spread_is_told_to_nobody_else_while_the_origin_streams(
             holdings.changed(CONTENT.digest)
             holdings.spread(CONTENT.digest, 0b01)
             await trio.sleep(PACE)
-        await trio.sleep(ALONE + 10 * PACE)
+        await trio.sleep(ALONE + 10 * AWAITED_MOST)
         held = holdings.held(CONTENT.digest)
         assert held is not None
         seen = [holdings.told(held, NAME, watcher).have for watcher in watchers]
         assert [sum(index in have for have in seen) for index in range(2)] == [1, 4]
         holdings.seeding(CONTENT.digest, on=False)
         holdings.changed(CONTENT.digest)
-        await trio.sleep(AFTER + 5 * PACE)
+        await trio.sleep(AFTER + 5 * AWAITED_MOST)
         assert all(len(holdings.told(held, NAME, watcher).have) == 2 for watcher in watchers)
         nursery.cancel_scope.cancel()
     await partial.close()

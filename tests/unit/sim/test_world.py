@@ -33,6 +33,14 @@ def test_a_crowd_takes_as_many_rounds_on_slow_links_as_on_fast_ones(rate: float)
     assert result.ratio <= 1.12
 
 
+def test_requests_that_take_their_time_cost_a_crowd_little() -> None:
+    """Who invites the next before the one before has asked serves all at once, and each of them late."""
+    rate = 12.5e6
+    result = run(Scenario("far", 16, size=256 * MIB, up=rate, down=rate, origin_rate=rate, latency=0.03))
+    assert result.copies == pytest.approx(1.0)
+    assert result.ratio <= 1.25, "it was 1.74"
+
+
 def test_a_short_last_chunk_comes_last() -> None:
     result = run(Scenario("short", 4, size=SMALL + 5000, up=12.5e6, down=12.5e6, origin_rate=12.5e6))
     assert result.completed == 4

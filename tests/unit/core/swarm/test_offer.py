@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from p2p.core.swarm.offer import (
     AFTER,
     ALONE,
+    AWAITED_MOST,
+    AWAITED_SHARE,
     BUSY,
     FEW,
     LONGEST,
@@ -48,6 +50,7 @@ def test_many_hear_one_after_the_other_while_few_are_served() -> None:
         assert one.invite(0b11, 0, now) is None, "not two at once"
         heard.append(name)
         assert one.told(name) == 0b11
+        one.asked()
     assert sorted(heard) == list("abcdef")
     assert one.settled(0b11)
     assert one.next_at(0b11, 0) is None
@@ -69,6 +72,34 @@ def test_where_answers_take_long_who_is_busy_waits_longer() -> None:
         for _ in range(300):
             one.took(seconds)
         assert one.next_at(1, BUSY) == pytest.approx(wait)
+
+
+def test_who_is_invited_counts_as_served_until_it_asks() -> None:
+    one = offer(*"abcdef")
+    for turn in range(BUSY):
+        assert one.invite(1, 0, turn * PACE) is not None
+    last = (BUSY - 1) * PACE
+    assert one.next_at(1, 0) == pytest.approx(AWAITED_MOST), "the first of them may still ask"
+    assert one.invite(1, 0, AWAITED_MOST * 0.9) is None
+    one.asked()
+    assert one.next_at(1, 1) == pytest.approx(last + AWAITED_MOST), "one is served, and one may still ask"
+    assert one.next_at(1, 0) == pytest.approx(last + PACE), "served already"
+    one.asked()
+    one.asked()
+    assert one.next_at(1, 1) == pytest.approx(last + PACE)
+    assert one.invite(1, 1, last + PACE) is not None
+
+
+def test_who_was_invited_has_the_longer_for_asking_the_longer_answers_take() -> None:
+    for seconds, courtesy in ((0.1, 0.1 * AWAITED_SHARE), (60.0, AWAITED_MOST)):
+        one = offer(*"abcdef")
+        one.took(seconds)
+        now = 0.0
+        for _ in range(BUSY):
+            assert one.invite(1, 0, now) is not None
+            now += PACE
+        assert one.next_at(1, 0) == pytest.approx(courtesy)
+        assert one.invite(1, 0, courtesy) is not None
 
 
 def test_the_order_is_each_nodes_own() -> None:
@@ -112,12 +143,12 @@ def test_what_has_spread_is_left_to_those_who_have_it() -> None:
     now = one.next_at(0b111, 0)
     assert now == ALONE + 1 + PACE, "the other two have not heard of it yet"
     while one.invite(0b111, 0, now) is not None:
-        now += PACE
+        now += AWAITED_MOST
     assert all(one.told(other) & 0b010 for other in "abcd")
     assert not one.settled(0b111)
     now = 2 * ALONE + 1
     while one.invite(0b111, 0, now) is not None:
-        now += PACE
+        now += AWAITED_MOST
     assert one.settled(0b111), "who had it may have gone"
 
 
@@ -167,7 +198,7 @@ def test_what_the_stream_left_untold_goes_out_once_before_anything_goes_twice() 
     assert not one.told(first) & one.told(second)
     now = AFTER + 2 * PACE
     while one.invite(have, 0, now) is not None or now < 2 * AFTER + 2 * PACE:
-        now += PACE
+        now += AWAITED_MOST
     assert one.settled(have)
 
 
