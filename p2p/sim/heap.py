@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import struct
 import zlib
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Heap:
         self._digest = 0
 
     def at(self, when: float, call: Callable[..., None], *args: Any) -> None:
-        """Have ``call(*args)`` happen at ``when``, at once where that has passed."""
+        """Have ``call(*args)`` happen at ``when``, at once where that has passed; infinity is never."""
+        if when == inf:
+            return
         self._order += 1
         if when < self.now:
             when = self.now

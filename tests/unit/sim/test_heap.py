@@ -54,3 +54,11 @@ def test_what_is_entered_late_for_a_slice_that_has_begun_comes_in_order() -> Non
     heap.run(10.0, lambda: False)
     assert seen == sorted(seen)
     assert len(seen) == 8
+
+
+def test_what_is_due_never_does_not_happen() -> None:
+    heap, seen = Heap(), list[int]()
+    heap.at(float("inf"), seen.append, 1)
+    heap.at(1.0, seen.append, 2)
+    heap.run(5.0, lambda: False)
+    assert seen == [2]
