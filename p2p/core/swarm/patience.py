@@ -24,14 +24,16 @@ class Patience:
     """Times of the last progress and the last question, in seconds of the caller's clock.
 
     ``progress``: when the last chunk was verified, or something else went on. ``hope``: when something came
-    that may lead to progress (a list, the disk's word) and deserves a while.
+    that may lead to progress (a list, the disk's word) and deserves a while. ``held``: a tracker sees to it
+    that another node streams it, so patience lasts ``FLOWING`` seconds from the last chunk on, this time.
     """
 
-    __slots__ = ("_flowed", "_usual", "hope", "progress", "sought")
+    __slots__ = ("_flowed", "_usual", "held", "hope", "progress", "sought")
 
     def __init__(self) -> None:
         self._flowed = float("-inf")
         self._usual = 0.0
+        self.held = False
         self.hope = 0.0
         self.progress = 0.0
         self.sought = float("-inf")
@@ -39,6 +41,7 @@ class Patience:
     def gained(self, now: float) -> None:
         """Chunks were verified."""
         self._usual += (now - self.progress - self._usual) / 8
+        self.held = False
         self.progress = now
 
     def flowed(self, now: float) -> None:
@@ -57,7 +60,7 @@ class Patience:
         if alone:
             return again
         last = self.last
-        wait = last + self._patience
+        wait = self._ends(last)
         stall = max(last, self.hope) + STALL
         if self.sought < stall < wait:
             wait = stall
@@ -69,8 +72,8 @@ class Patience:
 
     def over(self, now: float) -> bool:
         """Whether it has taken too long."""
-        return now >= self.last + self._patience
+        return now >= self._ends(self.last)
 
-    @property
-    def _patience(self) -> float:
-        return min(MOST, max(PATIENCE, USUAL * self._usual))
+    def _ends(self, last: float) -> float:
+        end = last + min(MOST, max(PATIENCE, USUAL * self._usual))
+        return max(end, self.progress + FLOWING) if self.held else end

@@ -56,10 +56,12 @@ class Search:
     def _ask(self, now: float, *, starves: bool) -> None:
         swarm = self._swarm
         failed = swarm.members.unreachable(now)
-        swarm.turn.starves = starves and swarm.turn.possible
-        if swarm.turn.starves:
-            # For their sake a tracker would keep the origin back.
-            failed |= swarm.members.claimants(now - STALL)
+        if starves and swarm.turn.possible:
+            claimants = swarm.members.claimants(now - STALL)
+            failed |= claimants  # for their sake a tracker would keep the origin back
+            swarm.turn.starves = bool(claimants)
+        else:
+            swarm.turn.starves = False
         swarm.patience.sought = now
         swarm.emit(act.Seek(swarm.turn.possible, failed))
 
@@ -72,6 +74,8 @@ class Search:
                 self._ask(now, starves=True)
         if now < swarm.patience.due(alone=not swarm.peers and not swarm.turn.held_elsewhere):
             return
+        if swarm.patience.over(now) and self._streamed():
+            swarm.patience.held = True
         if not swarm.patience.over(now):
             if stalled := swarm.patience.stalled(now):
                 swarm.dispute.stuck(now)
@@ -83,6 +87,15 @@ class Search:
             swarm.turn.take(swarm, now)
         elif not swarm.requests.pending:
             swarm.nobody()
+
+    def _streamed(self) -> bool:
+        """Whether a tracker says that another node streams it, and somebody is linked that it may come from.
+
+        On slow links a crowd's first chunks take longer than patience lasts, to those who are last.
+        """
+        swarm = self._swarm
+        held = swarm.turn.held_elsewhere and swarm.members.guided
+        return held and any(peer.have is not None for peer in swarm.peers.values())
 
     def _starves(self) -> bool:
         """Whether all wait for a few that have the whole blob and give little of it.

@@ -26,11 +26,11 @@ def test_a_flash_crowd_takes_one_copy_from_the_origin() -> None:
     assert result.median <= result.makespan == result.times[-1]
 
 
-@pytest.mark.parametrize("rate", [125e6, 12.5e6, 5e6])
-def test_a_crowd_takes_as_many_rounds_on_slow_links_as_on_fast_ones(rate: float) -> None:
+@pytest.mark.parametrize(("rate", "most"), [(125e6, 1.12), (12.5e6, 1.12), (5e6, 1.12), (1.25e6, 1.25)])
+def test_a_crowd_takes_as_many_rounds_on_slow_links_as_on_fast_ones(rate: float, most: float) -> None:
     result = run(Scenario("slow", 16, size=512 * MIB, up=rate, down=rate, origin_rate=rate))
     assert result.copies == pytest.approx(1.0)
-    assert result.ratio <= 1.12
+    assert result.ratio <= most
 
 
 def test_requests_that_take_their_time_cost_a_crowd_little() -> None:

@@ -45,6 +45,17 @@ def test_hope_puts_off_the_stall_and_not_the_end_of_patience() -> None:
     assert made.over(22.0)
 
 
+def test_where_a_tracker_sees_to_the_stream_patience_lasts_longer_until_a_chunk_comes() -> None:
+    made = patience(progress=10.0, sought=12.0)
+    assert made.over(10.0 + PATIENCE)
+    made.held = True
+    assert not made.over(10.0 + PATIENCE)
+    assert made.due(alone=False) == 10.0 + FLOWING
+    assert made.over(10.0 + FLOWING)
+    made.gained(20.0)
+    assert not made.held
+
+
 @given(times, times, times, st.booleans())
 def test_two_questions_are_never_closer_than_a_moment(
     progress: float, sought: float, hope: float, alone: bool

@@ -8,7 +8,7 @@ from p2p.core.swarm import actions as act
 from p2p.core.swarm import events as ev
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MIB
-from p2p.core.swarm.patience import STALL
+from p2p.core.swarm.patience import FLOWING, PATIENCE, STALL
 from p2p.core.swarm.search import IDLE_SHARE, LONG, LOOK_EVERY
 from tests.support.swarm_rig import Rig, states
 
@@ -51,6 +51,29 @@ def test_a_node_that_can_not_ask_the_origin_names_nobody() -> None:
     rig.seeder("slow")
     rig.tick(STALL + 0.1)
     assert named(rig) == [frozenset()]
+
+
+def waiting(*, exclusive: bool = True, said: bool = True) -> Rig:
+    """Another node has the lease, and is linked where it ``said`` something."""
+    rig = Rig(COUNT)
+    rig.plan("holder", lease=ev.LeaseState.HELD, exclusive=exclusive)
+    if said:
+        rig(ev.PeerState("holder", COUNT * MIB, complete=False, have=bytes(COUNT // 8)))
+    rig.tick(STALL + 0.1)
+    rig.tick(PATIENCE + 0.1)
+    return rig
+
+
+def test_the_last_of_a_slow_crowd_waits_for_the_stream_that_the_tracker_vouches_for() -> None:
+    rig = waiting()
+    assert not rig.of(act.OpenOrigin)
+    rig.tick(FLOWING + 0.1)
+    assert rig.of(act.OpenOrigin) == [act.OpenOrigin(0, 0)], "and not for ever"
+
+
+def test_nobody_waits_so_long_for_a_stream_that_it_can_not_reach_or_nobody_vouches_for() -> None:
+    assert waiting(said=False).of(act.OpenOrigin)
+    assert waiting(exclusive=False).of(act.OpenOrigin)
 
 
 class Crowd(Rig):
