@@ -25,7 +25,7 @@ class Patience:
 
     ``progress``: when the last chunk was verified, or something else went on. ``hope``: when something came
     that may lead to progress (a list, the disk's word) and deserves a while. ``held``: a tracker sees to it
-    that another node streams it, so patience lasts ``FLOWING`` seconds from the last chunk on, this time.
+    that another node streams it, so patience lasts ``FLOWING`` seconds this time.
     """
 
     __slots__ = ("_flowed", "_usual", "held", "hope", "progress", "sought")
@@ -76,4 +76,6 @@ class Patience:
 
     def _ends(self, last: float) -> float:
         end = last + min(MOST, max(PATIENCE, USUAL * self._usual))
-        return max(end, self.progress + FLOWING) if self.held else end
+        if self.held:
+            end = max(end, min(last, self.progress + PATIENCE) + FLOWING)
+        return end
