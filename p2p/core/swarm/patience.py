@@ -15,6 +15,9 @@ USUAL = 16
 MOST = 60.0
 """Where progress is slow, patience lasts for so many times the usual wait for it, and at most so long."""
 
+STALLED = 2
+"""Where it is slow, so many times the usual wait for it are a stall."""
+
 FLOWING = 45.0
 """Seconds for which bytes that come count as progress though no chunk is verified: on a link of 7 Mbit/s
 eight chunks of 4 MiB that come side by side take so long. More, and who drips could keep a swarm waiting."""
@@ -61,18 +64,21 @@ class Patience:
             return again
         last = self.last
         wait = self._ends(last)
-        stall = max(last, self.hope) + STALL
+        stall = self._stalls(last)
         if self.sought < stall < wait:
             wait = stall
         return max(wait, again)
 
     def stalled(self, now: float) -> bool:
         """Whether nothing came for a while."""
-        return now >= max(self.last, self.hope) + STALL
+        return now >= self._stalls(self.last)
 
     def over(self, now: float) -> bool:
         """Whether it has taken too long."""
         return now >= self._ends(self.last)
+
+    def _stalls(self, last: float) -> float:
+        return max(last, self.hope) + max(STALL, STALLED * self._usual)
 
     def _ends(self, last: float) -> float:
         end = last + min(MOST, max(PATIENCE, USUAL * self._usual))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.swarm.patience import FLOWING, MOST, PATIENCE, SEEK_EVERY, STALL, Patience
+from p2p.core.swarm.patience import FLOWING, MOST, PATIENCE, SEEK_EVERY, STALL, STALLED, Patience
 
 times = st.floats(0, 1e6)
 
@@ -43,6 +43,16 @@ def test_hope_puts_off_the_stall_and_not_the_end_of_patience() -> None:
         assert not made.stalled(now + 1.0)
         assert made.due(alone=False) <= 10.0 + PATIENCE
     assert made.over(22.0)
+
+
+def test_where_chunks_are_slow_a_stall_is_longer() -> None:
+    made = patience()
+    for now in range(4, 400, 4):
+        made.gained(float(now))
+    assert not made.stalled(396.0 + 1.9 * 4)
+    assert made.stalled(396.0 + STALLED * 4)
+    made.sought = 396.0
+    assert made.due(alone=False) == pytest.approx(396.0 + STALLED * 4, abs=0.01)
 
 
 def test_where_a_tracker_sees_to_the_stream_patience_lasts_longer_until_a_chunk_comes() -> None:
