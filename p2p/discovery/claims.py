@@ -21,8 +21,8 @@ milliseconds a crowd reads a few hundredths of a copy more than after 0.25 s, an
 STEP = 0.150
 JITTER = 0.050
 MOST = 1.0
-"""Longest wait for others: most of the nodes known do not want the digest. Few who want it among many all have
-late ranks; by then they have met, and of those who begin at once all but one yield."""
+"""Longest wait for others: most of the nodes known do not want the digest. The few who want it among many all
+have late ranks; by then they have met, and of those who begin at once all but one yield."""
 
 
 def delay(node: str, digest: str, others: Iterable[str], rng: Random) -> float:
