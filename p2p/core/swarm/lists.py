@@ -15,6 +15,9 @@ from p2p.core.swarm.midstates import Midstates
 if TYPE_CHECKING:
     from p2p.core.swarm.peer import Peer
 
+IDS = 64
+"""Ids of our list's prefixes that are remembered: peers that gather tell of the same few at a time."""
+
 
 class Lists:
     """The adopted list. ``links`` False: chunks can't be verified one by one, and no list matters.
@@ -84,6 +87,8 @@ class Lists:
             self._ids_of = ours
         known = self._ids.get(length)
         if known is None:
+            if len(self._ids) >= IDS:
+                del self._ids[next(iter(self._ids))]
             known = self._ids[length] = self.adopted.prefix(length).list_id()
         return known
 

@@ -171,10 +171,10 @@ class Members:
             return
         peer.heard = now
         told, count = 0, peer.have.count
+        if event.chunks and not 0 <= (low := min(event.chunks)) <= (high := max(event.chunks)) < count:
+            self.accuse(peer, f"claims chunk {low if low < 0 else high} of {count}", -1, now)
+            return
         for index in event.chunks:
-            if not 0 <= index < count:
-                self.accuse(peer, f"claims chunk {index} of {count}", -1, now)
-                return
             told |= 1 << index
         self.rarity.add(told & ~peer.have.bits)
         peer.have.join(told)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2p.core.swarm.lists import Lists
+from p2p.core.swarm.lists import IDS, Lists
 from p2p.core.swarm.midstates import Midstates
 from p2p.core.swarm.peer import Peer
 from tests.support.swarm_rig import provider, states
@@ -221,3 +221,15 @@ def test_any_course_of_offers(course: list[tuple[int, str, int]]) -> None:
             else:
                 assert one.length <= lists.adopted.length
                 assert one.states is None or one.states.agrees(lists.adopted)
+
+
+def test_few_ids_of_our_prefixes_are_remembered() -> None:
+    """A blob has tens of thousands of chunks, and peers tell of the list after each."""
+    lists, one, other = Lists("sha256", links=True), peer(), peer("b")
+    whole = states(4 * IDS)
+    for length in range(1, whole.length + 1):
+        offer(lists, one, whole.prefix(length), length - 1)
+        assert not offer(lists, other, whole.prefix(length))
+    assert len(lists._ids) == IDS
+    assert not offer(lists, other, whole.prefix(1)), "what was forgotten is reckoned again"
+    assert other.length == 1
