@@ -87,8 +87,8 @@ async def fill(
 
 
 def _mark(missing: int) -> int:
-    """Most of what is missing at the end, so that the last bytes come in while those before are copied."""
-    return WATERMARK if missing > WATERMARK else max(min(missing, _LEAST), missing // 4 * 3)
+    """Half of what is missing at the end, so that the last bytes come in while those before are copied."""
+    return WATERMARK if missing > WATERMARK else max(min(missing, _LEAST), missing // 2)
 
 
 def _now(sock: SocketType, view: memoryview) -> int | None:

@@ -32,13 +32,6 @@ GOODPUT = 1448 / 1514
 CONGESTION = "cubic"
 """TCP's congestion control on the hosts, Linux's usual one."""
 
-SEGMENTS = 8
-"""Least packets that the hosts' kernels hand on as one, where Linux says 2.
-
-What it makes of some MB/s are bursts of a millisecond: 3 kB. Sixteen kernels on two cores spend more on them
-than the nodes do on all else; real hosts have cores of their own.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -110,7 +103,6 @@ class Fabric:
         # of a few packets, and halves the rate.
         route = ["ip", "route", "change", f"{NETWORK}.0/24", "dev", "eth0", "congctl", CONGESTION]
         run(host.inside(route))
-        run(host.inside(["sysctl", "-q", "-w", f"net.ipv4.tcp_min_tso_segs={SEGMENTS}"]))
         self.shape(host, self.rate if rate is None else rate)
         return host
 
