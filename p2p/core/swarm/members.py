@@ -29,6 +29,9 @@ BUSY_SECONDS = 1.0
 HINTED = "static:"
 """Begins the name of a peer that is known by its address alone, before its id is."""
 
+IDLE = 0.1
+"""Seconds for which a peer that has nothing keeps its seat from hints: crowds do not begin at one moment."""
+
 UNPROVEN = 8
 """Hinted peers that may be linked at once before they said anything: garbage must not take all seats."""
 
@@ -107,7 +110,7 @@ class Members:
                 and address not in addresses
                 and now >= self._failed.get(provider.node, 0.0)
                 and not self._reputation.banned(provider.node, now)
-                and self._has_room(found=found)
+                and self._has_room(now, found=found)
             ):
                 addresses.add(address)
                 self._meet(provider, layout, now)
@@ -138,7 +141,7 @@ class Members:
                 failed = now < self._failed_at.get(address, 0.0) or self._reputation.banned(name, now)
                 if address in addresses or name in self.peers or failed:
                     continue
-                if not self._has_room(found=True):
+                if not self._has_room(now, found=True, grace=IDLE):
                     return
                 addresses.add(address)
                 unproven += 1
@@ -324,8 +327,8 @@ class Members:
         """Whether anybody may still supply a chunk that is not among ``held`` (bits)."""
         return any(peer.have is None or peer.have.bits & ~held for peer in self.peers.values())
 
-    def _has_room(self, *, found: bool) -> bool:
-        """Whether one more may be met; for one that is known to want the blob an idle peer is let go.
+    def _has_room(self, now: float, *, found: bool, grace: float = 0.0) -> bool:
+        """Whether one more may be met; where it was ``found`` a peer is let go that was idle for ``grace`` s.
 
         Without a tracker a node first tries whom it knows: in a large cluster none of them may have it, and
         all seats would be theirs.
@@ -335,7 +338,7 @@ class Members:
         if not found or self.guided:
             return False
         # From the end: those that everybody ranks first are where the few meet.
-        idle = next((name for name in reversed(self.peers) if self.peers[name].idle), "")
+        idle = next((n for n, p in reversed(self.peers.items()) if p.idle and now >= p.since + grace), "")
         if idle:
             self._remove(idle, "it has nothing, and others do")
         return bool(idle)

@@ -9,7 +9,7 @@ from p2p.core.swarm import events as ev
 from p2p.core.swarm.acquaintances import HINTS
 from p2p.core.swarm.bitfield import Bitfield
 from p2p.core.swarm.chunks import MIB
-from p2p.core.swarm.members import MOST_RETRY, RETRY_PEER, UNPROVEN
+from p2p.core.swarm.members import IDLE, MOST_RETRY, RETRY_PEER, UNPROVEN
 from p2p.core.swarm.peer import UNMET_LIMIT
 from p2p.core.wire.common import Provider
 from tests.support.swarm_rig import Rig, provider, states
@@ -245,6 +245,7 @@ def test_one_that_answers_makes_room_for_the_next() -> None:
     assert len(linked(rig)) == UNPROVEN
     rig(ev.PeerAbsent("static:10.0.0.1:5001"))
     assert len(linked(rig)) == 1
+    rig.now += IDLE
     rig(ev.PeerState("static:10.0.0.2:5001", SIZE, complete=True))
     assert len(linked(rig)) == 1, "in the seat of the one that has nothing"
     rig(ev.PeerState("static:10.0.0.3:5001", SIZE, complete=True))
@@ -296,11 +297,14 @@ def test_who_has_nothing_makes_room_for_those_that_others_speak_of_or_the_dht_fi
     for name in "abc":
         rig(ev.PeerAbsent(name))
     rig.seeder("d", TRUE)
+    rig(ev.PeerKnown("d", hosts(1, 2)))
+    assert linked(rig) == [], "they may want it in a moment"
     rig.plan("e", exclusive=False)
     assert linked(rig) == [], "one that is merely known is no better"
     rig(ev.Planned((provider("e"), provider("f")), exclusive=False, route="dht"))
     assert linked(rig) == ["e", "f"]
     assert [gone.provider.node for gone in rig.of(act.Unlink)] == ["c", "b"]
+    rig.now += IDLE
     rig(ev.PeerKnown("d", hosts(1, 2)))
     assert linked(rig) == ["static:10.0.0.1:5001"], "the last idle one goes, and nobody of use"
     assert list(rig.swarm.peers) == ["d", "e", "f", "static:10.0.0.1:5001"]
