@@ -79,8 +79,8 @@ class OriginTurn:
         """Take what discovery says of the lease."""
         match event.lease:
             case ev.LeaseState.GRANTED if self.allowed:
-                if event.exclusive and not (self.granted and event.epoch == self.epoch):
-                    self.alone = self.starves
+                if event.exclusive:
+                    self.alone |= self.starves
                 self.granted, self.held_elsewhere = True, False
                 self.epoch, self.exclusive, self.impatient = event.epoch, event.exclusive, False
                 self.given_up = None

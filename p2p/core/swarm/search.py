@@ -30,6 +30,8 @@ class Search:
         self._swarm = swarm
         self._look_at = 0.0
         self._thin = False
+        self._named: frozenset[str] = frozenset()
+        """Who was named last for claiming everything."""
         self.due: float | None = None
 
     def start(self, now: float) -> None:
@@ -50,30 +52,34 @@ class Search:
         swarm = self._swarm
         if swarm.turn.busy or swarm.requests.origin or swarm.requests.held:
             return None
-        due = swarm.patience.due(alone=not swarm.peers and not swarm.turn.held_elsewhere)
-        return min(due, self._look_at)
+        return min(self._patience_at(), self._look_at)
 
     def _ask(self, now: float, *, starves: bool) -> None:
         swarm = self._swarm
         failed = swarm.members.unreachable(now)
+        self._named = frozenset()
         if starves and swarm.turn.possible:
-            claimants = swarm.members.claimants(now - STALL)
-            failed |= claimants  # for their sake a tracker would keep the origin back
-            swarm.turn.starves = bool(claimants)
-        else:
-            swarm.turn.starves = False
+            self._named = swarm.members.claimants(now - STALL)
+            failed |= self._named  # for their sake a tracker would keep the origin back
+        swarm.turn.starves = bool(self._named)
         swarm.patience.sought = now
         swarm.emit(act.Seek(swarm.turn.possible, failed))
 
     def _ask_or_claim(self, now: float) -> None:
-        swarm = self._swarm
-        if now >= self._look_at:
+        if now >= self._patience_at():
+            self._lose_patience(now)
+        if now >= self._look_at and not self._swarm.over:
             self._look_at = now + LOOK_EVERY
             thin, self._thin = self._thin, self._starves()
-            if thin and self._thin:
+            if (thin and self._thin) or self._unnamed(now):
                 self._ask(now, starves=True)
-        if now < swarm.patience.due(alone=not swarm.peers and not swarm.turn.held_elsewhere):
-            return
+
+    def _patience_at(self) -> float:
+        swarm = self._swarm
+        return swarm.patience.due(alone=not swarm.peers and not swarm.turn.held_elsewhere)
+
+    def _lose_patience(self, now: float) -> None:
+        swarm = self._swarm
         if swarm.patience.over(now) and self._streamed():
             swarm.patience.held = True
         if not swarm.patience.over(now):
@@ -87,6 +93,13 @@ class Search:
             swarm.turn.take(swarm, now)
         elif not swarm.requests.pending:
             swarm.nobody()
+
+    def _unnamed(self, now: float) -> bool:
+        """Whether nothing comes from others too than those who were named: they may have been linked late."""
+        swarm = self._swarm
+        if not swarm.turn.possible or swarm.turn.granted or not swarm.patience.stalled(now):
+            return False
+        return bool(swarm.members.claimants(now - STALL) - self._named)
 
     def _streamed(self) -> bool:
         """Whether a tracker says that another node streams it, and somebody is linked that it may come from.

@@ -35,6 +35,20 @@ def test_after_a_stall_those_who_claim_everything_are_named() -> None:
     assert rig.swarm.turn.starves
 
 
+def test_who_was_linked_late_is_named_late() -> None:
+    """One that is left out would keep the tracker from granting the origin, until patience ends."""
+    rig = Rig(COUNT)
+    rig.seeder("mute")
+    rig.now = 1.0
+    rig.seeder("dumb")
+    rig.tick(STALL + 0.1)
+    assert named(rig) == [frozenset({"mute"})]
+    rig.tick(STALL + 1.2)
+    assert named(rig) == [frozenset({"mute", "dumb"})]
+    rig.tick(STALL + 2.3)
+    assert named(rig) == [], "once"
+
+
 def test_who_has_it_all_since_a_moment_ago_is_not_named() -> None:
     rig = Rig(COUNT)
     rig.seeder("mute")
