@@ -148,7 +148,9 @@ class S3Content:
             try:
                 wanted: Any = {"offset": offset} if stop is None else (offset, stop)
                 got = self._reads.get(key, options={"range": wanted})
-            except Exception as error:  # what 416 comes as is obstore's affair; all else goes on
+            except (
+                Exception
+            ) as error:  # obstore has no type for 416: its text is looked at, all else is raised again
                 if _said(_STATUS, error) != "416":
                     raise
                 return int(self._reads.head(key)["size"]), iter(())
@@ -262,7 +264,7 @@ async def open_s3(context: ContentContext) -> AsyncGenerator[S3Content]:
 
     try:
         reads, writes = store(READ_SECONDS, 1), store(WRITE_SECONDS, 4)
-    except Exception as error:  # obstore's word on an operator's options, as whatever type
+    except Exception as error:  # wrong options come as many types: ConfigError names the setting
         raise ConfigError(
             "hosting.content",
             f"{context.url} can't be used: {_shortened(str(error))}",

@@ -242,7 +242,7 @@ class Connection:
         stream = ReplayStream(self._transport.stream(), self._wire.recording())
         try:
             await takeover.run(stream)
-        except Exception as raised:  # whatever it is told as: a client that left is one, a bug goes on
+        except Exception as raised:  # a client that left may come in a group; all else is raised again
             if isinstance(unwrap(raised), trio.BrokenResourceError | trio.ClosedResourceError):
                 raise self._transport.gone() from raised
             raise

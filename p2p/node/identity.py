@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ def node_id(state: Path) -> str:
             known = secrets.token_hex(LENGTH // 2)
             fresh = path.with_suffix(".new")
             fresh.write_text(f"{known}\n", "ascii")
-            os.replace(fresh, path)  # noqa: PTH105  # atomic, as the store does it
+            fresh.replace(path)
     except (OSError, UnicodeDecodeError) as error:
         raise LocalError(
             f"state directory {state}",

@@ -162,7 +162,7 @@ def read_secret(path: Path) -> bytes:
         fresh.unlink(missing_ok=True)
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"{secret.hex()}\n")
-        os.replace(fresh, path)  # noqa: PTH105  # atomic, as the store does it
+        fresh.replace(path)
     except ValueError as error:
         raise LocalError(str(path), "is no key", "Remove the file: the node takes a new one") from error
     except OSError as error:

@@ -48,9 +48,8 @@ class TrackerServer:
         """Begin with nothing known."""
         self.up = True
         now = self._world.heap.now
-        before = (
-            0.0 if self._conns else SETTLE
-        )  # it ran before the crowd came, once it has one it begins anew
+        # It ran before the crowd came; one that comes back has just begun.
+        before = 0.0 if self._conns else SETTLE
         self.core = Tracker(now - before, first_epoch=1 + int(now * 1000))
 
     def stop(self) -> None:

@@ -39,8 +39,7 @@ class Dispute:
     @property
     def open(self) -> bool:
         """Whether a list or a peer's chunks are in doubt."""
-        lists = self._swarm.lists
-        return self.relinking or bool(self._doubted) or lists.contested
+        return self.relinking or bool(self._doubted) or self._swarm.lists.contested
 
     @property
     def deadline(self) -> float | None:

@@ -76,11 +76,11 @@ class Schedule:
             return True
         peer = swarm.peers.get(name)
         # Most news are of what is here or on its way.
-        if peer is not None and swarm.offered_by(peer) & ~(swarm.have.bits | requests.bits) & swarm.link_bits:
+        wanted = swarm.link_bits & ~(swarm.have.bits | requests.bits)
+        if peer is not None and swarm.offered_by(peer) & wanted:
             room = self._room()
             # Without room, the next answer lets all be asked again.
             if room > 0:
-                wanted = swarm.link_bits & ~(swarm.have.bits | requests.bits)
                 self._fill(wanted, room, {name: peer}, now)
         return False
 

@@ -71,7 +71,8 @@ class Search:
         if now >= self._look_at and not self._swarm.over:
             self._look_at = now + LOOK_EVERY
             thin, self._thin = self._thin, self._starves()
-            if (thin and self._thin) or self._unnamed(now):
+            starves = (thin and self._thin) or self._swarm.patience.stalled(now)
+            if starves and self._unnamed(now):
                 self._ask(now, starves=True)
 
     def _patience_at(self) -> float:
@@ -95,9 +96,9 @@ class Search:
             swarm.nobody()
 
     def _unnamed(self, now: float) -> bool:
-        """Whether nothing comes from others too than those who were named: they may have been linked late."""
+        """Whether others claim everything too than those who were named: they may have been linked late."""
         swarm = self._swarm
-        if not swarm.turn.possible or swarm.turn.granted or not swarm.patience.stalled(now):
+        if not swarm.turn.possible or swarm.turn.granted:
             return False
         return bool(swarm.members.claimants(now - STALL) - self._named)
 

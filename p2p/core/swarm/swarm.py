@@ -40,7 +40,10 @@ DAMAGED = "the origin's content does not have this digest", "The image is damage
 
 
 class Swarm:
-    """One blob being gathered. ``size`` 0: not known yet. ``origin``: this node can ask the origin."""
+    """One blob being gathered. ``size`` in bytes, 0: not known yet. ``origin``: this node can ask the origin.
+
+    ``times``: how long the requests of all of this node's swarms took; None: there are no others.
+    """
 
     def __init__(
         self,

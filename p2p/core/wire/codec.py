@@ -70,7 +70,7 @@ class Codec(Generic[T]):
         self._bounds = bounds
         self._validate = validator(union)
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(union)
-        self._all: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(list[union])  # type: ignore[valid-type]  # a value
+        self._all: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(list[union])  # type: ignore[valid-type]  # made at run time
 
     def decode(self, data: bytes | bytearray | memoryview) -> T:
         """Read one message; whatever is wrong with the bytes, it is a WireError that says what."""

@@ -66,4 +66,4 @@ class Bootstrap:
                 pause = min(2 * pause, LONGEST)
             else:
                 pause = FIRST
-            await trio.sleep(pause if self._lonely() else LONGEST)  # until it is looked again
+            await trio.sleep(pause if self._lonely() else LONGEST)  # then it looks whether it is lonely

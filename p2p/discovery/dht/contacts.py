@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -41,6 +40,6 @@ def save(path: Path, endpoints: Iterable[Endpoint]) -> None:
     fresh = path.with_suffix(".new")
     try:
         fresh.write_bytes(msgspec.json.encode(rows))
-        os.replace(fresh, path)  # noqa: PTH105  # atomic, as the store does it
+        fresh.replace(path)
     except OSError as error:
         log.warning("contacts of the DHT can't be written", file=str(path), cause=str(error))

@@ -28,6 +28,15 @@ async def store() -> AsyncIterator[MemoryStore]:
     store.close()
 
 
+def watched(holdings: Holdings, count: int) -> tuple[list[int], list[Watcher]]:
+    """Have so many watch; gives who was told, in order, and the watchers."""
+    told: list[int] = []
+    watchers: list[Watcher] = [lambda _, i=i: told.append(i) for i in range(count)]  # type: ignore[misc]  # bound now
+    for watcher in watchers:
+        holdings.watch(NAME, watcher)
+    return told, watchers
+
+
 async def test_from_nothing_through_growing_to_complete(store: MemoryStore) -> None:
     holdings, told = Holdings(store, rng=random.Random(0)), list[str]()
     assert holdings.held(CONTENT.digest) is None
@@ -55,10 +64,8 @@ async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
     store: MemoryStore, autojump_clock: MockClock
 ) -> None:
     """Nobody is told while two others are served; then one after the other, to the end."""
-    holdings, told = Holdings(store, rng=random.Random(0)), list[int]()
-    watchers: list[Watcher] = [lambda _, i=i: told.append(i) for i in range(5)]  # type: ignore[misc]
-    for watcher in watchers:
-        holdings.watch(NAME, watcher)
+    holdings = Holdings(store, rng=random.Random(0))
+    told, watchers = watched(holdings, 5)
     async with trio.open_nursery() as nursery:
         await nursery.start(holdings.run)
         partial = await store.open_partial(CONTENT.digest, CONTENT.size)
@@ -93,10 +100,8 @@ async def test_many_subscribers_hear_in_turn_and_in_time_all_of_all(
 async def test_the_next_are_told_when_those_before_them_have_asked(
     store: MemoryStore, autojump_clock: MockClock
 ) -> None:
-    holdings, told = Holdings(store, rng=random.Random(0)), list[int]()
-    watchers: list[Watcher] = [lambda _, i=i: told.append(i) for i in range(5)]  # type: ignore[misc]
-    for watcher in watchers:
-        holdings.watch(NAME, watcher)
+    holdings = Holdings(store, rng=random.Random(0))
+    told, _ = watched(holdings, 5)
     async with trio.open_nursery() as nursery:
         await nursery.start(holdings.run)
         partial = await store.open_partial(CONTENT.digest, CONTENT.size)
